@@ -1,0 +1,1 @@
+//! From text to component configurations, with all problems at once.

@@ -1,0 +1,1 @@
+//! Wiring of the parts in one visible order, and their life: start, reload, drain.

@@ -1,0 +1,171 @@
+//! What the core is configured with. The file format lives in `config`; here are only checked values.
+
+use std::time::Duration;
+
+use super::store::SinkName;
+
+/// Who may register without credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownDevices {
+    /// Everybody.
+    Accept,
+    /// Everybody for 15 minutes after the very first start, then while a join window is open.
+    #[default]
+    Window,
+    /// Nobody.
+    Refuse,
+}
+
+/// How a refused peer is treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// No answer at all: some clients give up for good when answered.
+    #[default]
+    Silent,
+    /// 4.03.
+    Answer,
+}
+
+/// The LwM2M server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lwm2mConfiguration {
+    /// Peers without credentials.
+    pub unknown_devices: UnknownDevices,
+    /// What refused peers hear.
+    pub refusal: Refusal,
+    /// Lifetime of a registration that names none.
+    pub default_lifetime: Duration,
+    /// Time beyond the lifetime before a device counts as expired.
+    pub lifetime_grace: Duration,
+    /// Queue mode: time awake after the device's last message.
+    pub awake_window: Duration,
+    /// ACK_TIMEOUT of RFC 7252 section 4.8.
+    pub ack_timeout: Duration,
+    /// MAX_RETRANSMIT of RFC 7252 section 4.8.
+    pub max_retransmit: u32,
+}
+
+impl Default for Lwm2mConfiguration {
+    fn default() -> Self {
+        Self {
+            unknown_devices: UnknownDevices::Window,
+            refusal: Refusal::Silent,
+            default_lifetime: Duration::from_secs(24 * 60 * 60),
+            lifetime_grace: Duration::from_secs(20),
+            awake_window: Duration::from_secs(93),
+            ack_timeout: Duration::from_secs(2),
+            max_retransmit: 4,
+        }
+    }
+}
+
+/// Bounds of the core. Each is a count unless its name has a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Registered devices; further ones are not answered. About 2 KiB each.
+    pub max_devices: usize,
+    /// Waiting commands of one device.
+    pub max_commands_per_device: usize,
+    /// Bytes of all waiting commands.
+    pub max_command_bytes: usize,
+    /// Bytes of one block-wise transfer.
+    pub max_transfer_bytes: usize,
+    /// Bytes of all block-wise transfers in progress.
+    pub max_transfers_bytes: usize,
+    /// Writes that the store has not confirmed; beyond it, devices are not acknowledged and send again.
+    pub max_pending_writes: usize,
+    /// Bytes of such writes.
+    pub max_pending_write_bytes: usize,
+    /// Answers kept for repeated requests, over all peers.
+    pub max_cached_answers: usize,
+    /// Observations of one device.
+    pub max_observations_per_device: usize,
+    /// Different unmapped paths remembered for one device.
+    pub max_unmapped_per_device: usize,
+    /// Refused peers remembered.
+    pub max_refused: usize,
+    /// Messages on the way to one broker.
+    pub max_in_flight: usize,
+    /// Rows of a spool kept in memory while its sink keeps up.
+    pub max_spool_rows_in_memory: usize,
+    /// Mapped keys remembered for one device.
+    pub max_keys_per_device: usize,
+    /// Results kept for repeated command ids, over all devices.
+    pub max_results: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_devices: 100_000,
+            max_commands_per_device: 64,
+            max_command_bytes: 64 << 20,
+            max_transfer_bytes: 1 << 20,
+            max_transfers_bytes: 16 << 20,
+            max_pending_writes: 4_096,
+            max_pending_write_bytes: 8 << 20,
+            max_cached_answers: 100_000,
+            max_observations_per_device: 256,
+            max_unmapped_per_device: 64,
+            max_refused: 1_000,
+            max_in_flight: 256,
+            max_spool_rows_in_memory: 4_096,
+            max_keys_per_device: 1_024,
+            max_results: 10_000,
+        }
+    }
+}
+
+/// What a spool does when it reached a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest rows go.
+    #[default]
+    DropOldest,
+    /// The new row is not taken.
+    DropNewest,
+}
+
+/// What requests over a sink may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Read.
+    Viewer,
+    /// Also write, command, permit joining.
+    #[default]
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+/// One sink, as the core sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkConfiguration {
+    /// Its name.
+    pub name: SinkName,
+    /// Topic prefix, `{gateway}` filled in.
+    pub base: String,
+    /// What requests over it may do.
+    pub role: Role,
+    /// Bound of its spool in bytes.
+    pub max_spool_bytes: u64,
+    /// Bound of its spool in age.
+    pub max_spool_age: Duration,
+    /// Policy at the bound.
+    pub when_full: WhenFull,
+}
+
+/// The whole core.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// Name of this gateway.
+    pub gateway_name: String,
+    /// The LwM2M server.
+    pub lwm2m: Lwm2mConfiguration,
+    /// Bounds.
+    pub limits: Limits,
+    /// Sinks.
+    pub sinks: Vec<SinkConfiguration>,
+    /// Listening addresses as text, for `bridge/info`.
+    pub listeners: Vec<String>,
+}

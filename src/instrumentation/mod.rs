@@ -1,0 +1,1 @@
+//! What operators see of the inside: one type for each event, log line and metric together.

@@ -1,0 +1,3 @@
+//! The `lwm2mqtt` command.
+
+fn main() {}

@@ -1,0 +1,16 @@
+//! The words that every other module shares: endpoints, paths, values, objects, commands, reports, messages and time.
+//!
+//! This module uses nothing else of the crate. A type belongs here only if two layers that do not know one another
+//! exchange it.
+
+pub mod attributes;
+pub mod command;
+pub mod endpoint;
+pub mod event;
+pub mod message;
+pub mod object;
+pub mod path;
+pub mod report;
+pub mod time;
+pub mod value;
+pub mod version;

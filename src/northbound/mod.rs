@@ -1,0 +1,1 @@
+//! Layouts: reports become messages, messages become commands.
