@@ -1,1 +1,7 @@
 //! LwM2M on top of CoAP: registration, operations and observations as data (Core and Transport TS 1.2.2).
+
+pub mod binding;
+pub mod link_format;
+pub mod object_list;
+pub mod profile_id;
+pub mod registration;
