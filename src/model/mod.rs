@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod command;
+pub mod ddf;
 pub mod endpoint;
 pub mod event;
 pub mod message;

@@ -1,7 +1,24 @@
 //! The object model: which objects, resources, types and operations exist, in several versions at once.
+//!
+//! An [`ObjectModel`] knows the definitions of the OMA registry and those that were added from DDF files
+//! ([`super::ddf`]). All versions stay side by side, because a major version may replace resources and the devices of a
+//! fleet differ; [`DeviceModel`] is the view of one device. Content formats see only [`ResourceTypes`].
+//!
+//! A definition never decides whether data is accepted: an object, version or resource that nobody knows is typed by its
+//! payload, and the closest known version stands in for one that is missing.
+
+mod catalogue;
+mod names;
+mod paths;
+mod range;
+pub mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+pub use catalogue::ObjectModel;
+pub(in crate::model) use names::snake_case;
 
 use super::path::Path;
 use super::value::ResourceType;
@@ -25,7 +42,8 @@ pub struct ResourceDefinition {
     pub id: u16,
     /// Name as registered, for example `Sensor Value`.
     pub name: String,
-    /// Name in paths, for example `sensor_value`; unique within the object.
+    /// Name in paths, for example `sensor_value`; unique within the object, and the same in all versions that share the
+    /// major number.
     pub path_name: String,
     /// What a server may do with it. All false: only the bootstrap server, or Send.
     pub operations: Operations,
@@ -33,7 +51,7 @@ pub struct ResourceDefinition {
     pub multiple: bool,
     /// Whether every instance has it.
     pub mandatory: bool,
-    /// Its type; `None` for executables.
+    /// Its type as registered; `None` for executables, and for the few where the registry forgot it.
     pub resource_type: Option<ResourceType>,
     /// Range or enumeration as registered, for people; empty if none.
     pub range: String,
@@ -48,9 +66,12 @@ pub struct ObjectDefinition {
     pub id: u16,
     /// Version of the object.
     pub version: Version,
+    /// The enabler version that the definition asks for (`LWM2MVersion`); 1.0 where it says nothing.
+    pub enabler: Version,
     /// Name as registered.
     pub name: String,
-    /// Name in paths, unique among all objects; `name_ID` for all but the lowest id of a shared name.
+    /// Name in paths, unique among all objects and the same in all versions; `name_ID` for all but the lowest id of a
+    /// shared name.
     pub path_name: String,
     /// Whether it has several instances.
     pub multiple: bool,
@@ -58,35 +79,6 @@ pub struct ObjectDefinition {
     pub mandatory: bool,
     /// Resources by id.
     pub resources: BTreeMap<u16, ResourceDefinition>,
-}
-
-/// All known object definitions.
-#[derive(Clone, Debug, Default)]
-pub struct ObjectModel {
-    objects: BTreeMap<(u16, Version), Arc<ObjectDefinition>>,
-}
-
-impl ObjectModel {
-    /// The definition for an object as a device registered it.
-    ///
-    /// `stated` is the `ver` of the registration, `enabler` its `lwm2m` parameter, which implies the versions of core
-    /// objects. Falls back to the newest known version: a version mismatch never costs data.
-    #[must_use]
-    pub fn object(&self, id: u16, stated: Option<Version>, enabler: Option<Version>) -> Option<&Arc<ObjectDefinition>> {
-        let _ = (stated, enabler);
-        self.objects
-            .range((id, Version::new(0, 0))..=(id, Version::new(255, 255)))
-            .next_back()
-            .map(|(_, object)| object)
-    }
-
-    /// Parses a path that may use names: `/3303/0/5700` or `/temperature/0/sensor_value`.
-    ///
-    /// # Errors
-    /// Says which part is unknown, with the nearest known name where there is one.
-    pub fn parse_path(&self, text: &str) -> Result<Path, String> {
-        text.parse().map_err(|error: super::path::PathError| error.to_string())
-    }
 }
 
 /// What content formats need to know of the object model: the type of a resource and whether it has instances.
@@ -118,12 +110,28 @@ pub struct DeviceModel<'a> {
 }
 
 impl<'a> DeviceModel<'a> {
-    /// The definition of the resource that contains `path`.
+    /// The definition of the resource that contains `path`, from another version if the device's own lacks it
+    /// ([`ObjectModel::resource`]).
     #[must_use]
     pub fn resource(&self, path: &Path) -> Option<&'a ResourceDefinition> {
         let object = path.object_id()?;
-        let stated = self.objects.get(&object).and_then(|registered| registered.version);
-        self.model.object(object, stated, self.enabler)?.resources.get(&path.resource_id()?)
+        self.model.resource(object, self.stated(object), self.enabler, path.resource_id()?)
+    }
+
+    /// The definition of an object in the version that the device has.
+    #[must_use]
+    pub fn object(&self, id: u16) -> Option<&'a ObjectDefinition> {
+        self.model.object(id, self.stated(id), self.enabler).map(AsRef::as_ref)
+    }
+
+    /// The path names of object and resource of `path`, in the device's version.
+    #[must_use]
+    pub fn names(&self, path: &Path) -> Option<(&'a str, &'a str)> {
+        Some((self.model.object_path_name(path.object_id()?)?, &self.resource(path)?.path_name))
+    }
+
+    fn stated(&self, object: u16) -> Option<Version> {
+        self.objects.get(&object).and_then(|registered| registered.version)
     }
 }
 
