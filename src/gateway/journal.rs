@@ -53,6 +53,11 @@ impl<G> Journal<G> {
         if self.current.is_empty() { self.sealed } else { StoreSequence(self.sealed.0 + 1) }
     }
 
+    /// The last sealed batch.
+    pub fn sealed_sequence(&self) -> StoreSequence {
+        self.sealed
+    }
+
     /// Whether a batch is durable, or as good as it gets while the store is broken.
     pub fn is_durable(&self, sequence: StoreSequence) -> bool {
         self.broken || sequence <= self.durable

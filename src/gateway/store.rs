@@ -182,4 +182,6 @@ pub struct StoredState {
     pub state: BTreeMap<String, Vec<u8>>,
     /// Spools by sink name.
     pub spools: BTreeMap<String, SpoolExtent>,
+    /// Retained rows of devices whose topic ends in `/values` or `/attributes`.
+    pub latest: Vec<RetainedRow>,
 }

@@ -299,6 +299,12 @@ impl Plan {
         Err(CommandError::new(ErrorKind::Invalid, format!("name '{name}': no [[command]] rule has it")))
     }
 
+    /// Whether any file has a `[[publish]]` rule: without one nothing needs to be gathered for them.
+    #[must_use]
+    pub fn has_publish_rules(&self) -> bool {
+        false
+    }
+
     /// The messages of all `[[publish]]` rules that fit.
     #[must_use]
     pub fn publish(&self, selection: &Selection, source: &PublishSource<'_>) -> Vec<OwnMessage> {

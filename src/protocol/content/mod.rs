@@ -130,3 +130,17 @@ pub fn encode(
     let _ = (base, values, types);
     Err(ContentError::UnsupportedFormat(format.0))
 }
+
+/// Encodes the values of a Create that chooses the id of the new instance: the request goes to the object.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_new_instance(
+    format: ContentFormat,
+    instance: Path,
+    values: &[(Path, Value)],
+    types: &dyn ResourceTypes,
+) -> Result<Vec<u8>, ContentError> {
+    let _ = (instance, values, types);
+    Err(ContentError::UnsupportedFormat(format.0))
+}
