@@ -4,4 +4,5 @@
 
 pub mod block;
 pub mod message;
+pub mod observe_order;
 pub mod option;
