@@ -1,0 +1,3 @@
+//! All integration tests in one binary: every further binary would link the whole program again.
+
+mod conformance;
