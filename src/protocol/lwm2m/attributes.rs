@@ -17,13 +17,13 @@ pub enum AttributesError {
     #[error("an attribute is empty")]
     Empty,
     /// No attribute that a server may write.
-    #[error("'{0}' is no notification attribute")]
+    #[error("{0:?} is no notification attribute")]
     Unknown(String),
     /// The same attribute twice in one query.
     #[error("{0} stands twice")]
     Duplicate(String),
     /// A value that the attribute cannot have.
-    #[error("{name} cannot be '{value}'")]
+    #[error("{name} cannot be {value:?}")]
     InvalidValue {
         /// The attribute.
         name: String,
