@@ -5,4 +5,5 @@
 pub mod block;
 pub mod exchange;
 pub mod message;
+pub mod observe_order;
 pub mod option;

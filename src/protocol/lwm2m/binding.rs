@@ -24,7 +24,7 @@ pub struct Binding {
 
 /// A text that is no set of binding letters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no set of the binding letters U, T, S, N, M, H and Q")]
+#[error("{0:?} is no set of the binding letters U, T, S, N, M, H and Q")]
 pub struct BindingError(pub String);
 
 impl std::str::FromStr for Binding {

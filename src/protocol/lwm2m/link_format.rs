@@ -57,7 +57,7 @@ pub enum LinkFormatError {
     #[error("the '<' at byte {0} has no '>'")]
     UnterminatedTarget(usize),
     /// The text between `<` and `>` is no path.
-    #[error("'{0}' is no path that a link may point to")]
+    #[error("{0:?} is no path that a link may point to")]
     InvalidTarget(String),
     /// Neither `,` nor `;` nor the end.
     #[error("expected ',' or ';' at byte {0}")]

@@ -7,7 +7,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileIdError {
     /// One identifier does not have the form `suite:hash`, `oma:name` or `v:name`.
-    #[error("'{0}' is no profile identifier such as 6:27354b9a, oma:NAME or v:NAME")]
+    #[error("{0:?} is no profile identifier such as 6:27354b9a, oma:NAME or v:NAME")]
     Malformed(String),
     /// Several identifiers without quotes around them, or a quote on one side only.
     #[error("several profile identifiers stand in quotes with commas between them")]

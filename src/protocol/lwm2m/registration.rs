@@ -464,6 +464,16 @@ mod tests {
     }
 
     #[test]
+    fn reasons_carry_no_control_characters_of_the_device() {
+        for text in ["ep=x&pid=\u{1b}[2J", "ep=x&b=\r\n", "ep=x&lwm2m=\u{7}"] {
+            let reason = register(text).unwrap_err().reason;
+            assert!(!reason.chars().any(char::is_control), "{reason:?}");
+        }
+        let reason = parse_update(&[], Some(40), b"<\x1b>").unwrap_err().reason;
+        assert!(!reason.chars().any(char::is_control), "{reason:?}");
+    }
+
+    #[test]
     fn an_update_with_parameters_of_register_is_taken() {
         let update = parse_update(&query("ep=x&lwm2m=1.1"), None, b"").unwrap();
         assert_eq!(update.parameters["ep"], "x");
