@@ -245,7 +245,7 @@ impl<'p> Item<'p> {
                 ),
                 _ => return Err(ContentError::malformed("CBOR tag 0 holds no text")),
             },
-            Self::Tag(1, content) => Scalar::Time(epoch(*content)?),
+            Self::Tag(1, content) => Scalar::Time(epoch(&content)?),
             Self::Tag(4, content) => Scalar::Number(Number::Float(decimal_fraction(*content)?)),
             Self::Tag(SELF_DESCRIBED, content) => return content.into_scalar(quirks),
             Self::Tag(_, content) => {
@@ -263,10 +263,10 @@ fn from_negative(number: u64) -> Number {
 }
 
 /// Seconds of tag 1; a fraction is cut off.
-fn epoch(content: Item<'_>) -> Result<i64, ContentError> {
+fn epoch(content: &Item<'_>) -> Result<i64, ContentError> {
     let seconds = match content {
-        Item::Unsigned(number) => Number::from_unsigned(number),
-        Item::Negative(number) => from_negative(number),
+        Item::Unsigned(number) => Number::from_unsigned(*number),
+        Item::Negative(number) => from_negative(*number),
         Item::Float(number) => Number::Float(number.floor()),
         _ => return Err(ContentError::malformed("CBOR tag 1 holds no number")),
     };

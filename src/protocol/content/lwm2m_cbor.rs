@@ -19,7 +19,7 @@ use super::cbor_item::{Item, Remaining, expect_end, read_item};
 use super::entry::Entry;
 use super::quirk::{self, Quirks};
 use super::scalar::{self, Scalar, Wire};
-use super::senml::shortened;
+use super::senml_record::shortened;
 use super::{ContentError, DecodeContext};
 
 /// Where in the tree a key or a value stands.
@@ -130,11 +130,11 @@ fn read_map<'p>(
 }
 
 fn path_of(place: &Place<'_>, context: &DecodeContext<'_>) -> Result<Path, ContentError> {
-    if let Some(prefix) = &place.prefix {
-        if context.root.trim_matches('/') != prefix {
-            let prefix = shortened(prefix);
-            return Err(ContentError::unfitting(format!("{prefix} is a device behind a gateway, not this one")));
-        }
+    if let Some(prefix) = &place.prefix
+        && context.root.trim_matches('/') != prefix
+    {
+        let prefix = shortened(prefix);
+        return Err(ContentError::unfitting(format!("{prefix} is a device behind a gateway, not this one")));
     }
     let path = Path::from_ids(&place.ids)
         .ok_or_else(|| ContentError::unfitting(format!("{place} leaves the object instance open")))?;
@@ -218,10 +218,10 @@ fn holds_the_next(pair: &[Entry<'_>]) -> bool {
 
 /// Writes what stands below a path of `depth` identifiers that all `entries` share.
 fn write_below(encoder: &mut Encoder<Vec<u8>>, depth: usize, entries: &[Entry<'_>]) -> Written {
-    if let [only] = entries {
-        if only.path.depth() == depth {
-            return cbor::write_value(encoder, only.value);
-        }
+    if let [only] = entries
+        && only.path.depth() == depth
+    {
+        return cbor::write_value(encoder, only.value);
     }
     let groups = || entries.chunk_by(|a, b| a.path.ids().get(depth) == b.path.ids().get(depth));
     encoder.map(groups().count() as u64)?;

@@ -7,7 +7,7 @@
 //! ```text
 //!  bytes ─► syntax            ─► names, ids and scalars         ─► samples
 //!           tlv::parse           (alternate root, base fields,     (declared types, quirks)
-//!           cbor_item            times, nesting)                    scalar::typed, tlv
+//!           cbor_item            times, nesting)                    scalar::typed, tlv_layout
 //!           json_scalar          senml, lwm2m_cbor, oma_json
 //! ```
 //!
@@ -28,9 +28,13 @@ pub mod scalar;
 pub mod senml;
 mod senml_cbor;
 mod senml_json;
+mod senml_record;
+mod spelling;
 mod text;
 mod timestamp;
 pub mod tlv;
+mod tlv_layout;
+mod tlv_value;
 
 #[cfg(test)]
 mod mutation_test;
@@ -203,7 +207,7 @@ pub fn decode(format: ContentFormat, payload: &[u8], context: &DecodeContext<'_>
         ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => {
             senml::decode(Wire::SenmlCbor, payload, context, &mut quirks)?
         }
-        ContentFormat::TLV => tlv::decode(payload, context, &mut quirks)?,
+        ContentFormat::TLV => tlv_layout::decode(payload, context, &mut quirks)?,
         ContentFormat::OMA_JSON => oma_json::decode(payload, context, &mut quirks)?,
         ContentFormat::LWM2M_CBOR => lwm2m_cbor::decode(payload, context, &mut quirks)?,
         other => return Err(ContentError::UnsupportedFormat(other.0)),

@@ -18,9 +18,9 @@ use super::entry::{self, Entry};
 use super::json_scalar::{Key, Member};
 use super::quirk::{self, Quirks};
 use super::scalar::{self, Number, Scalar, Wire};
-use super::senml::{MAX_NAME_BYTES, shortened};
 use super::senml_json::{json_number, json_text};
-use super::{ContentError, DecodeContext, timestamp};
+use super::senml_record::{MAX_NAME_BYTES, shortened};
+use super::{ContentError, DecodeContext, spelling, timestamp};
 
 /// An element of `e` as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,7 +168,7 @@ impl<'p> Visitor<'p> for RecordReader<'_> {
                 | ("bv", Some(field @ Scalar::Boolean(_)))
                 | ("sv", Some(field @ Scalar::Text(_))) => value.replace(field).is_some(),
                 ("ov", Some(Scalar::Text(text))) => {
-                    let (object, instance) = scalar::parse_link(&text, self.quirks)
+                    let (object, instance) = spelling::parse_link(&text, self.quirks)
                         .ok_or_else(|| A::Error::custom("ov is no object link such as 3:0"))?;
                     value.replace(Scalar::Link(object, instance)).is_some()
                 }
@@ -219,8 +219,8 @@ fn path_of(
     let fitting = |text: &str| -> Option<Path> {
         let text = text.trim_start_matches('/');
         let root = context.root.trim_matches('/');
-        let local =
-            text.strip_prefix(root).filter(|_| !root.is_empty()).map_or(text, |rest| rest.trim_start_matches('/'));
+        let below = text.strip_prefix(root).and_then(|rest| rest.strip_prefix('/'));
+        let local = below.filter(|_| !root.is_empty()).unwrap_or(text);
         let path: Path = format!("/{local}").parse().ok()?;
         (path.depth() >= 3 && context.base.contains(&path)).then_some(path)
     };

@@ -13,7 +13,8 @@ use super::cbor_item::{Item, Remaining, expect_end, read_item};
 use super::entry::{self, Entry};
 use super::quirk::{self, Quirks};
 use super::scalar::Wire;
-use super::senml::{Label, Record, Sink};
+use super::senml::Sink;
+use super::senml_record::{Label, Record};
 use super::{ContentError, timestamp};
 
 /// Gives the records of a pack to `sink`.

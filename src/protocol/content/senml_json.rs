@@ -13,7 +13,8 @@ use super::entry::{self, Entry};
 use super::json_scalar::{Key, Member};
 use super::quirk::Quirks;
 use super::scalar::Wire;
-use super::senml::{Label, Record, Sink};
+use super::senml::Sink;
+use super::senml_record::{Label, Record};
 use super::{ContentError, timestamp};
 
 /// Gives the records of a pack to `sink`.
@@ -96,22 +97,21 @@ impl<'p> Visitor<'p> for RecordReader<'_> {
 /// Writes a pack.
 pub(super) fn encode(entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
     let parent = entry::common_parent(entries);
-    let mut text = String::from("[");
+    let mut records = Vec::with_capacity(entries.len());
     for (position, entry) in entries.iter().enumerate() {
-        text.push_str(if position == 0 { "{" } else { ",{" });
+        let mut members = Vec::with_capacity(4);
         if position == 0 && parent != Path::ROOT {
-            text.push_str(&format!("\"bn\":\"{parent}/\","));
+            members.push(format!("\"bn\":\"{parent}/\""));
         }
-        text.push_str(&format!("\"n\":\"{}\",", entry::relative_name(parent, entry.path)));
+        members.push(format!("\"n\":\"{}\"", entry::relative_name(parent, entry.path)));
         if let Some(ts) = entry.ts {
             let seconds = timestamp::decimal_seconds(timestamp::absolute_millis(ts)?);
-            text.push_str(&format!("\"t\":{seconds},"));
+            members.push(format!("\"t\":{seconds}"));
         }
-        text.push_str(&member(entry)?);
-        text.push('}');
+        members.push(value_member(entry)?);
+        records.push(format!("{{{}}}", members.join(",")));
     }
-    text.push(']');
-    Ok(text.into_bytes())
+    Ok(format!("[{}]", records.join(",")).into_bytes())
 }
 
 /// Writes a pack of names only.
@@ -121,7 +121,7 @@ pub(super) fn encode_paths(paths: &[Path]) -> Vec<u8> {
 }
 
 /// The value field of a record.
-fn member(entry: &Entry<'_>) -> Result<String, ContentError> {
+fn value_member(entry: &Entry<'_>) -> Result<String, ContentError> {
     Ok(match entry.value {
         Value::String(text) | Value::CoreLink(text) => format!("\"vs\":{}", json_text(text)),
         Value::Integer(number) | Value::Time(number) => format!("\"v\":{number}"),

@@ -6,8 +6,8 @@ use crate::model::report::Sample;
 use crate::model::value::{ResourceType, Value};
 
 use super::quirk::{self, Quirks};
-use super::senml::shortened;
-use super::{ContentError, DecodeContext, scalar, timestamp};
+use super::senml_record::shortened;
+use super::{ContentError, DecodeContext, scalar, spelling, timestamp};
 
 pub(super) fn decode(payload: &[u8], context: &DecodeContext<'_>, quirks: &mut Quirks) -> Result<Sample, ContentError> {
     let path = super::single_path(context)?;
@@ -27,22 +27,22 @@ pub(super) fn value_of(text: &str, wanted: ResourceType, quirks: &mut Quirks) ->
     match wanted {
         ResourceType::String => Some(Value::String(text.to_owned())),
         ResourceType::CoreLink => Some(Value::CoreLink(text.to_owned())),
-        ResourceType::Integer => scalar::parse_signed(text).map(Value::Integer),
-        ResourceType::UnsignedInteger => scalar::parse_unsigned(text).map(Value::UnsignedInteger),
-        ResourceType::Float => scalar::parse_float(text).map(Value::Float),
+        ResourceType::Integer => spelling::parse_signed(text).map(Value::Integer),
+        ResourceType::UnsignedInteger => spelling::parse_unsigned(text).map(Value::UnsignedInteger),
+        ResourceType::Float => spelling::parse_float(text).map(Value::Float),
         ResourceType::Boolean => match text {
             "0" => Some(Value::Boolean(false)),
             "1" => Some(Value::Boolean(true)),
             _ => None,
         },
-        ResourceType::Opaque => scalar::decode_base64(text, false, quirks).map(Value::Opaque),
-        ResourceType::Time => scalar::parse_signed(text).map(Value::Time).or_else(|| {
+        ResourceType::Opaque => spelling::decode_base64(text, false, quirks).map(Value::Opaque),
+        ResourceType::Time => spelling::parse_signed(text).map(Value::Time).or_else(|| {
             let seconds = timestamp::parse_rfc3339(text)?;
             quirks.note(quirk::TEXT_FOR_TIME);
             Some(Value::Time(seconds))
         }),
         ResourceType::ObjectLink => {
-            scalar::parse_link(text, quirks).map(|(object, instance)| Value::ObjectLink(object, instance))
+            spelling::parse_link(text, quirks).map(|(object, instance)| Value::ObjectLink(object, instance))
         }
     }
 }
