@@ -13,5 +13,6 @@ pub mod object;
 pub mod path;
 pub mod report;
 pub mod time;
+pub mod units;
 pub mod value;
 pub mod version;

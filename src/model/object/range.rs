@@ -68,7 +68,7 @@ impl Range {
         let mut intervals = parts.into_iter().map(parse_interval).collect::<Option<Vec<_>>>()?;
         // One number may be a maximum or the only value. As a length, reading it as the maximum never refuses too much.
         if let [(only, end)] = intervals.as_mut_slice()
-            && *only == *end
+            && *only >= *end
         {
             if !bytes {
                 return None;

@@ -14,7 +14,7 @@
 //! instances) and `M` or `O` (mandatory or optional). `-` stands for no operation and for no type.
 //!
 //! [`write`](write()) makes this form of definitions, sorted, so that equal definitions give equal bytes. Reading is
-//! split: [`blocks`] finds the objects without looking into them, [`parse_block`] reads one when it is needed.
+//! split: `blocks` finds the objects without looking into them, `parse_block` reads one when it is needed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
