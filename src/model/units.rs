@@ -119,7 +119,8 @@ pub fn format_duration(duration: Duration) -> String {
 /// Writes a size with the largest unit that divides it.
 #[must_use]
 pub fn format_size(bytes: u64) -> String {
-    let (unit, unit_bytes) = SIZES.into_iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)).unwrap_or(("B", 1));
+    let (unit, unit_bytes) =
+        SIZES.into_iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)).unwrap_or(("B", 1));
     format!("{}{unit}", bytes / unit_bytes)
 }
 

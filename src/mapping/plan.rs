@@ -1,0 +1,149 @@
+//! The compiled plan, which of its files a device selects, and the search for the rules that take a path.
+
+use std::time::Duration;
+
+use super::index::RuleIndex;
+use super::matching::{DeviceMatch, Unknown};
+use super::rule::{Action, Rule, ValueRule};
+use super::uplink::KeyKind;
+use crate::model::path::Path;
+use crate::model::report::DeviceFacts;
+
+/// All mapping files, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub(super) files: Vec<PlanFile>,
+    /// Telemetry, attribute and ignore rules in the order of search.
+    pub(super) rules: Vec<Rule>,
+    pub(super) index: RuleIndex,
+}
+
+/// What a plan keeps of a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PlanFile {
+    pub(super) name: String,
+    pub(super) devices: DeviceMatch,
+    pub(super) settings: DeviceSettings,
+    /// Whether it is the built-in default mapping.
+    pub(super) built_in: bool,
+}
+
+/// Which files of a [`Plan`] apply to one device. Belongs to the plan that made it; the empty one selects nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// One bit for each file.
+    files: Vec<u64>,
+}
+
+impl Selection {
+    pub(super) fn add(&mut self, file: usize) {
+        let word = file / 64;
+        if self.files.len() <= word {
+            self.files.resize(word + 1, 0);
+        }
+        if let Some(bits) = self.files.get_mut(word) {
+            *bits |= 1 << (file % 64);
+        }
+    }
+
+    pub(super) fn has(&self, file: usize) -> bool {
+        self.files.get(file / 64).is_some_and(|bits| bits >> (file % 64) & 1 == 1)
+    }
+}
+
+/// When queue mode applies to a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueMode {
+    /// As it registered.
+    #[default]
+    Auto,
+    /// Always.
+    Force,
+    /// Never.
+    Never,
+}
+
+/// How to treat a device, where the mapping says so.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceSettings {
+    /// Queue mode.
+    pub queue_mode: QueueMode,
+    /// Awake window in queue mode.
+    pub awake_window: Option<Duration>,
+    /// CoAP acknowledgement timeout.
+    pub ack_timeout: Option<Duration>,
+    /// Content format of writes.
+    pub write_format: Option<u16>,
+}
+
+/// The rules that take a path.
+#[derive(Debug, Default)]
+pub(super) struct Takers<'p> {
+    /// In rule order.
+    pub(super) rules: Vec<(usize, &'p Rule, &'p ValueRule)>,
+    /// Whether an ignore rule ended a search.
+    pub(super) ignored: bool,
+}
+
+impl Plan {
+    /// Which files apply to a device.
+    #[must_use]
+    pub fn select(&self, facts: &DeviceFacts) -> Selection {
+        let mut selection = Selection::default();
+        for (position, file) in self.files.iter().enumerate() {
+            if file.devices.mismatch(facts, Unknown::DoesNotFit).is_none() {
+                selection.add(position);
+            }
+        }
+        selection
+    }
+
+    /// How to treat the device: the first file that says something wins, each setting on its own.
+    #[must_use]
+    pub fn settings(&self, selection: &Selection) -> DeviceSettings {
+        let mut settings = DeviceSettings::default();
+        for (_, file) in self.files.iter().enumerate().filter(|(position, _)| selection.has(*position)) {
+            let said = &file.settings;
+            if settings.queue_mode == QueueMode::Auto {
+                settings.queue_mode = said.queue_mode;
+            }
+            settings.awake_window = settings.awake_window.or(said.awake_window);
+            settings.ack_timeout = settings.ack_timeout.or(said.ack_timeout);
+            settings.write_format = settings.write_format.or(said.write_format);
+        }
+        settings
+    }
+
+    /// The rules that take a path: the first that fits for each kind, those with `also` before it, none behind an
+    /// ignore rule.
+    pub(super) fn takers(&self, selection: &Selection, facts: &DeviceFacts, path: &Path) -> Takers<'_> {
+        let mut takers = Takers::default();
+        let (mut telemetry, mut attribute) = (true, true);
+        for &position in self.index.candidates(path) {
+            let Some(rule) = self.rules.get(position) else { continue };
+            if !selection.has(rule.file) || !rule.pattern.fits(path) || !rule.pattern.fits_version(facts) {
+                continue;
+            }
+            match &rule.action {
+                Action::Ignore => {
+                    takers.ignored = true;
+                    break;
+                }
+                Action::Value(value) => {
+                    let open = match value.kind {
+                        KeyKind::Telemetry => &mut telemetry,
+                        KeyKind::Attribute => &mut attribute,
+                    };
+                    if *open {
+                        *open = value.also;
+                        takers.rules.push((position, rule, value));
+                    }
+                    if !telemetry && !attribute {
+                        break;
+                    }
+                }
+            }
+        }
+        takers
+    }
+}
