@@ -12,5 +12,6 @@ pub mod object;
 pub mod path;
 pub mod report;
 pub mod time;
+pub mod units;
 pub mod value;
 pub mod version;
