@@ -2,6 +2,7 @@
 //!
 //! Every text that [`format_duration`] and [`format_size`] write is read back to the same value.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Why a text is no duration or size; the text says what would be one.
@@ -108,7 +109,7 @@ pub fn format_duration(duration: Duration) -> String {
     for (unit, millis) in DURATIONS {
         let count = rest / millis;
         if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
+            let _ = write!(text, "{count}{unit}");
             rest %= millis;
         }
     }
@@ -118,7 +119,8 @@ pub fn format_duration(duration: Duration) -> String {
 /// Writes a size with the largest unit that divides it.
 #[must_use]
 pub fn format_size(bytes: u64) -> String {
-    let (unit, unit_bytes) = SIZES.into_iter().find(|(_, size)| bytes > 0 && bytes % size == 0).unwrap_or(("B", 1));
+    let (unit, unit_bytes) =
+        SIZES.into_iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)).unwrap_or(("B", 1));
     format!("{}{unit}", bytes / unit_bytes)
 }
 
