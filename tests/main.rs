@@ -1,3 +1,3 @@
-//! All integration tests in one program: each further program would link everything again.
+//! All integration tests in one binary: every further binary would link the whole program again.
 
 mod config;

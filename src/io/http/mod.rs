@@ -44,6 +44,13 @@ pub const STOP_TIME: Duration = Duration::from_secs(2);
 /// Longest head of a request.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
+/// How long a request and its answer may take.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    request: Duration,
+    answer: Duration,
+}
+
 /// A running server. Dropped, it stops without waiting.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -59,6 +66,15 @@ impl HttpServer {
     /// # Errors
     /// If an address is not loopback or cannot be bound, or the system gives no thread.
     pub fn start(listen: &[SocketAddr], core: mpsc::Sender<Vec<Input>>, metrics: Metrics) -> io::Result<Self> {
+        Self::start_with(listen, core, metrics, Times { request: REQUEST_TIME, answer: ANSWER_TIME })
+    }
+
+    fn start_with(
+        listen: &[SocketAddr],
+        core: mpsc::Sender<Vec<Input>>,
+        metrics: Metrics,
+        times: Times,
+    ) -> io::Result<Self> {
         let mut listeners = Vec::with_capacity(listen.len());
         for address in listen {
             if !address.ip().is_loopback() {
@@ -73,10 +89,12 @@ impl HttpServer {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (answers, incoming) = mpsc::channel(MAX_WAITING);
+        let (asker, desk) = question::desk(core, incoming, times.answer);
+        let router = route::router(asker, metrics, times.request);
         let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listeners, core, incoming, metrics, stopped)))?;
+            .spawn(move || runtime.block_on(serve(listeners, router, desk, stopped)))?;
         Ok(Self { answers, addresses, stop, thread: Some(thread) })
     }
 
@@ -104,15 +122,7 @@ impl HttpServer {
     }
 }
 
-async fn serve(
-    listeners: Vec<TcpListener>,
-    core: mpsc::Sender<Vec<Input>>,
-    answers: mpsc::Receiver<(RequestId, Answer)>,
-    metrics: Metrics,
-    stopped: watch::Receiver<bool>,
-) {
-    let (asker, desk) = question::desk(core, answers);
-    let router = route::router(asker, metrics);
+async fn serve(listeners: Vec<TcpListener>, router: Router, desk: question::Desk, stopped: watch::Receiver<bool>) {
     let mut accepting = JoinSet::new();
     for listener in listeners {
         match tokio::net::TcpListener::from_std(listener) {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::ApiError;
 use crate::gateway::vocabulary::{Answer, Input, Query, RequestId};
+use crate::model::units::format_duration;
 
 /// Questions that may wait for the core; further ones get 503. About 200 bytes each.
 pub const MAX_WAITING: usize = 1_024;
@@ -28,6 +29,7 @@ struct Asked {
 #[derive(Clone)]
 pub(super) struct Asker {
     questions: mpsc::Sender<Asked>,
+    answer_time: Duration,
 }
 
 /// The task that knows who waits for which answer.
@@ -40,10 +42,14 @@ pub(super) struct Desk {
 }
 
 /// A desk and the way to it.
-pub(super) fn desk(core: mpsc::Sender<Vec<Input>>, answers: mpsc::Receiver<(RequestId, Answer)>) -> (Asker, Desk) {
+pub(super) fn desk(
+    core: mpsc::Sender<Vec<Input>>,
+    answers: mpsc::Receiver<(RequestId, Answer)>,
+    answer_time: Duration,
+) -> (Asker, Desk) {
     let (sender, questions) = mpsc::channel(64);
     let desk = Desk { questions, answers, core, waiting: HashMap::new(), last: RequestId(0) };
-    (Asker { questions: sender }, desk)
+    (Asker { questions: sender, answer_time }, desk)
 }
 
 impl Asker {
@@ -51,11 +57,11 @@ impl Asker {
     pub(super) async fn ask(&self, query: Query) -> Result<Answer, ApiError> {
         let (reply, answer) = oneshot::channel();
         self.questions.send(Asked { query, reply }).await.map_err(|_| stopping())?;
-        match tokio::time::timeout(ANSWER_TIME, answer).await {
+        match tokio::time::timeout(self.answer_time, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(stopping()),
             Err(_) => {
-                let message = format!("the core did not answer within {} seconds", ANSWER_TIME.as_secs());
+                let message = format!("the core did not answer within {}", format_duration(self.answer_time));
                 Err(ApiError::new(axum::http::StatusCode::GATEWAY_TIMEOUT, "timeout", message))
             }
         }
@@ -119,7 +125,7 @@ mod tests {
     fn waiting_questions_are_bounded_and_those_that_gave_up_make_room() {
         let (core, _inputs) = mpsc::channel(MAX_WAITING * 4);
         let (_answers, incoming) = mpsc::channel(1);
-        let (_asker, mut desk) = desk(core, incoming);
+        let (_asker, mut desk) = desk(core, incoming, ANSWER_TIME);
         let mut waiting = Vec::new();
         for _ in 0..MAX_WAITING {
             let (asked, answer) = asked();
@@ -141,7 +147,7 @@ mod tests {
     fn a_full_core_refuses_at_once() {
         let (core, _inputs) = mpsc::channel(1);
         let (_answers, incoming) = mpsc::channel(1);
-        let (_asker, mut desk) = desk(core, incoming);
+        let (_asker, mut desk) = desk(core, incoming, ANSWER_TIME);
         let (first, _waits) = asked();
         desk.take(first);
         let (second, mut refused) = asked();

@@ -17,7 +17,7 @@ use super::guard::guard;
 use super::question::Asker;
 use crate::gateway::vocabulary::{Answer, Query};
 use crate::instrumentation::metrics::{CONTENT_TYPE, Metrics};
-use crate::model::units::parse_duration;
+use crate::model::units::{format_duration, parse_duration};
 
 /// Longest body of a request.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
@@ -43,7 +43,7 @@ struct Api {
 type DevicePath = Result<Path<String>, PathRejection>;
 
 /// All routes.
-pub(super) fn router(core: Asker, metrics: Metrics) -> Router {
+pub(super) fn router(core: Asker, metrics: Metrics, request_time: Duration) -> Router {
     Router::new()
         .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
         .route("/readyz", get(ready))
@@ -61,7 +61,7 @@ pub(super) fn router(core: Asker, metrics: Metrics) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(limit_time))
+        .layer(from_fn(move |request: Request, next: Next| limit_time(request, next, request_time)))
         .layer(from_fn(guard))
         .with_state(Api { core, metrics })
 }
@@ -84,9 +84,9 @@ fn links() -> Value {
     })
 }
 
-async fn limit_time(request: Request, next: Next) -> Response {
-    let Ok(response) = tokio::time::timeout(REQUEST_TIME, next.run(request)).await else {
-        let message = format!("the request was not complete within {} seconds", REQUEST_TIME.as_secs());
+async fn limit_time(request: Request, next: Next, most: Duration) -> Response {
+    let Ok(response) = tokio::time::timeout(most, next.run(request)).await else {
+        let message = format!("the request was not complete within {}", format_duration(most));
         let error = ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", message);
         return ([(header::CONNECTION, "close")], error).into_response();
     };

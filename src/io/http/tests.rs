@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::client::{Response, exchange, request};
-use super::{HttpServer, MAX_BODY_BYTES, MAX_CONNECTIONS};
+use super::{ANSWER_TIME, HttpServer, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIME, Times};
 use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
 
@@ -214,5 +214,32 @@ fn connections_beyond_the_bound_wait_until_one_ends() {
     waiting.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(idle);
+    server.stop();
+}
+
+#[test]
+fn a_core_that_does_not_answer_is_a_timeout_and_a_late_answer_harms_nothing() {
+    let (core, mut inputs) = mpsc::channel::<Vec<Input>>(4);
+    let times = Times { request: REQUEST_TIME, answer: std::time::Duration::from_millis(20) };
+    let listen = ["127.0.0.1:0".parse().unwrap()];
+    let server = HttpServer::start_with(&listen, core, Metrics::new(), times).unwrap();
+    let address = server.addresses()[0];
+    assert_error(&get(address, "/api/v1/refused"), 504, "timeout");
+    let Some(Input::Request { request, .. }) = inputs.blocking_recv().unwrap().pop() else { panic!("no request") };
+    server.answers().try_send((request, Answer::UnknownDevice)).unwrap();
+    assert_eq!(get(address, "/readyz").status, 503);
+    assert_eq!(get(address, "/healthz").status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_body_that_never_ends_is_a_timeout() {
+    let (core, _inputs) = mpsc::channel::<Vec<Input>>(4);
+    let times = Times { request: std::time::Duration::from_millis(20), answer: ANSWER_TIME };
+    let listen = ["127.0.0.1:0".parse().unwrap()];
+    let server = HttpServer::start_with(&listen, core, Metrics::new(), times).unwrap();
+    let address = server.addresses()[0];
+    let head = "POST /api/v1/permit_join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{";
+    assert_error(&exchange(address, head.as_bytes()).unwrap(), 408, "timeout");
     server.stop();
 }
