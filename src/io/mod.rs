@@ -1,1 +1,4 @@
 //! The only part that touches the operating system: sockets, clock, SQLite, MQTT, HTTP.
+
+pub mod files;
+pub mod http;
