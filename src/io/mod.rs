@@ -5,7 +5,7 @@
 //! holds; what it has to do comes over a bounded channel of its own.
 
 pub mod clock;
-
+pub mod mqtt;
 pub mod store;
 
 /// Where every adapter puts what happens to the core, in order, one batch for each turn of the adapter.
