@@ -38,6 +38,12 @@ pub struct OwnMessage {
 }
 
 impl Plan {
+    /// Whether any file has a `[[publish]]` rule: without one nothing needs to be gathered for them.
+    #[must_use]
+    pub fn has_publish_rules(&self) -> bool {
+        false
+    }
+
     /// The messages of all `[[publish]]` rules that fit.
     #[must_use]
     pub fn publish(&self, selection: &Selection, source: &PublishSource<'_>) -> Vec<OwnMessage> {

@@ -187,9 +187,8 @@ impl Devices {
         let estimated = !services.clock.is_synced();
         let mut shared: Option<bytes::Bytes> = None;
         for index in 0..services.sinks.len() {
-            let Some(sink) = services.sinks.get(index).map(|sink| &sink.configuration) else { continue };
             let exclusive = self.exclusive_keys(services, key, index, group, ts);
-            let Some(sink) = services.sinks.get(index).map(|_| sink.clone()) else { continue };
+            let Some(sink) = services.configuration.sinks.get(index) else { continue };
             let everything = exclusive.is_empty() && group.iter().all(|value| value.sinks.is_none());
             let goes = |value: &&MappedValue| {
                 !exclusive.contains(&value.key)
@@ -208,7 +207,8 @@ impl Devices {
                 }
                 native::timed_values(ts, estimated, chosen.map(|value| (value.key.as_str(), &value.value)))
             };
-            services.spool(index, Some(&endpoint), native::raw_message(format!("{}/{leaf}", sink.base), body, false));
+            let topic = format!("{}/{leaf}", sink.base);
+            services.spool(index, Some(&endpoint), native::raw_message(topic, body, false));
         }
     }
 
