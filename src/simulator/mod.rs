@@ -6,6 +6,7 @@
 
 mod chance;
 pub mod device;
+pub mod network;
 pub mod script;
 mod send_pack;
 mod transmission;

@@ -44,7 +44,9 @@ impl Transmission {
         rng: &mut ChaCha8Rng,
     ) -> Self {
         let factor = 1.0 + uniform(rng) * (parameters.ack_random_factor - 1.0).clamp(0.0, 100.0);
-        let timeout = parameters.ack_timeout.mul_f64(factor);
+        // Whole microseconds, the unit of time here.
+        let drawn = parameters.ack_timeout.mul_f64(factor).as_micros();
+        let timeout = Duration::from_micros(u64::try_from(drawn).unwrap_or(u64::MAX));
         let retransmissions_left = parameters.max_retransmit;
         Self { id, bytes, sent_at: now, deadline: now + timeout, timeout, retransmissions_left }
     }
