@@ -6,9 +6,12 @@
 
 mod chance;
 pub mod device;
+pub mod fleet;
 pub mod network;
 pub mod script;
+pub mod scripts;
 mod send_pack;
+pub mod statistics;
 mod transmission;
 pub mod tree;
 mod walk;

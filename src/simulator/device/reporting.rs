@@ -101,7 +101,9 @@ impl SimulatedDevice {
         }
     }
 
-    pub(super) fn has_notification_in_flight(&self) -> bool {
+    /// Whether a confirmable notification waits for its acknowledgement.
+    #[must_use]
+    pub fn has_notification_in_flight(&self) -> bool {
         self.observations.values().any(|observation| observation.in_flight.is_some())
     }
 
