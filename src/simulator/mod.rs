@@ -15,3 +15,8 @@ pub mod statistics;
 mod transmission;
 pub mod tree;
 mod walk;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod tiny_server;
