@@ -437,15 +437,15 @@ mod tests {
     async fn a_fleet_ends_when_it_is_stopped() {
         let (server, _tasks) = serve("127.0.0.1:0").await.unwrap();
         let endless = FleetConfiguration { duration: None, ..configuration(server, 2) };
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let stopper = async {
+        let (cord, pulled) = tokio::sync::oneshot::channel::<()>();
+        let pulling = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            drop(stop);
+            drop(cord);
         };
         let run = run_fleet_until(endless, async {
-            let _ = stopped.await;
+            let _ = pulled.await;
         });
-        let (report, ()) = tokio::join!(run, stopper);
+        let (report, ()) = tokio::join!(run, pulling);
         assert!(report.unwrap().duration_s < 5.0);
     }
 

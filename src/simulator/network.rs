@@ -307,18 +307,19 @@ mod tests {
 
     const FAR: Instant = Instant::from_secs(1_000);
 
-    fn deliveries(network: &mut Network) -> Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)> {
+    type Delivery = (Instant, SocketAddr, SocketAddr, Vec<u8>);
+
+    fn deliveries(network: &mut Network) -> Vec<Delivery> {
         let mut all = Vec::new();
         while let Some(at) = network.next_delivery() {
-            match network.poll_delivery(at) {
-                Some((from, to, bytes)) => all.push((at, from, to, bytes)),
-                None => continue,
+            if let Some((from, to, bytes)) = network.poll_delivery(at) {
+                all.push((at, from, to, bytes));
             }
         }
         all
     }
 
-    fn storm(seed: u64, conditions: Conditions) -> (Network, Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>) {
+    fn storm(seed: u64, conditions: Conditions) -> (Network, Vec<Delivery>) {
         let mut network = Network::new(seed, conditions);
         for number in 0..2_000_u32 {
             let now = Instant::from_millis(u64::from(number));

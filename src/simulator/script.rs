@@ -75,6 +75,7 @@ pub struct Walk {
 
 /// Everything that makes up a simulated device.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent choice of the device's maker")]
 pub struct DeviceScript {
     /// Endpoint name.
     pub endpoint: String,

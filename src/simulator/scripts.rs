@@ -34,7 +34,7 @@ pub fn script(kind: DeviceKind, endpoint: String, number: u32) -> DeviceScript {
         (DeviceKind::WeatherStation, _) | (DeviceKind::Mixed, 0) => weather_station(endpoint),
         (DeviceKind::SmartPlug, _) | (DeviceKind::Mixed, 1) => smart_plug(endpoint),
         (DeviceKind::Tracker, _) | (DeviceKind::Mixed, 2) => tracker(endpoint),
-        (DeviceKind::BatterySleeper, _) | (DeviceKind::Mixed, _) => battery_sleeper(endpoint),
+        (DeviceKind::BatterySleeper | DeviceKind::Mixed, _) => battery_sleeper(endpoint),
         (DeviceKind::Thermometer, _) => thermometer(endpoint),
     }
 }

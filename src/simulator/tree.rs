@@ -172,7 +172,8 @@ impl ObjectTree {
     /// # Errors
     /// If a resource is missing, cannot be written, or has another type.
     pub fn write(&mut self, target: &Path, values: &[(Path, Value)], replace: bool) -> Result<(), TreeError> {
-        if target.depth() < 2 || !self.exists(target) && !(target.depth() == 4 && self.is_multiple(target)) {
+        let new_instance = target.depth() == 4 && self.is_multiple(target);
+        if target.depth() < 2 || !(self.exists(target) || new_instance) {
             return Err(TreeError::NotFound);
         }
         if target.truncated(3).is_some_and(|resource| !self.writable.contains(&resource)) {

@@ -12,7 +12,7 @@ use crate::model::value::Value;
 use crate::protocol::coap::message::{Code, Message, MessageType};
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::{self, ContentFormat, DecodeContext};
-use crate::simulator::tree::is_protected;
+use crate::simulator::tree::{TreeError, is_protected};
 
 use super::reporting::apply_arguments;
 use super::transfer::{Assembled, LargeBody, assemble, cut_block};
@@ -180,7 +180,7 @@ impl SimulatedDevice {
 
     /// The bytes of everything at a path that can be read.
     pub(super) fn render(&self, path: &Path, accept: Option<u32>) -> Result<(ContentFormat, Vec<u8>), Code> {
-        let values = self.tree.read(path).map_err(|refused| refused.code())?;
+        let values = self.tree.read(path).map_err(TreeError::code)?;
         let format = match accept {
             Some(number) => {
                 let wanted = u16::try_from(number).map(ContentFormat).ok();
@@ -188,7 +188,8 @@ impl SimulatedDevice {
             }
             None => self.format_of_choice(path, &values),
         };
-        let body = content::encode(format, *path, &values, &self.tree).map_err(|_| Code::NOT_ACCEPTABLE)?;
+        let samples: Vec<Sample> = values.into_iter().map(|(path, value)| Sample { path, value, ts: None }).collect();
+        let body = content::encode_samples(format, *path, &samples, &self.tree).map_err(|_| Code::NOT_ACCEPTABLE)?;
         Ok((format, body))
     }
 
@@ -217,7 +218,7 @@ impl SimulatedDevice {
 
     fn write(&mut self, now: Instant, request: &Message, path: Path, body: &[u8], replace: bool) -> Result<Code, Code> {
         let values = self.decoded(request, path, body)?;
-        self.tree.write(&path, &values, replace).map_err(|refused| refused.code())?;
+        self.tree.write(&path, &values, replace).map_err(TreeError::code)?;
         self.mark_changed(path, None, None);
         for (path, value) in values {
             self.emit(DeviceEvent::Written { path, value: value.clone() });
@@ -270,25 +271,21 @@ impl SimulatedDevice {
     fn try_create(&mut self, request: &Message, object: Path, body: &[u8]) -> Result<Path, Code> {
         let id = object.object_id().ok_or(Code::METHOD_NOT_ALLOWED)?;
         let free = Path::instance(id, self.tree.free_instance(id).ok_or(Code::METHOD_NOT_ALLOWED)?);
-        // A payload without instance leaves the choice of its id to the device; only its bytes tell which it is.
-        let named = self.decoded(request, object, body).ok().filter(|values| {
-            values.iter().all(|(path, _)| path.depth() >= 3)
-                && values
-                    .first()
-                    .is_some_and(|(first, _)| values.iter().all(|(path, _)| path.truncated(2) == first.truncated(2)))
-        });
-        let values = match named {
-            Some(values) => values,
-            None if body.is_empty() => Vec::new(),
-            None => self.decoded(request, free, body)?,
-        };
+        // TLV without an Object Instance around the resources leaves the choice of its number to the device.
+        let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0)).current();
+        let bare = format == ContentFormat::TLV && body.first().is_some_and(|first| first >> 6 != 0);
+        let values =
+            if body.is_empty() { Vec::new() } else { self.decoded(request, if bare { free } else { object }, body)? };
+        if values.iter().any(|(path, _)| path.depth() < 3) {
+            return Err(Code::BAD_REQUEST);
+        }
         let instance = values.first().and_then(|(path, _)| path.truncated(2)).unwrap_or(free);
-        self.tree.create(instance, &values).map_err(|refused| refused.code())?;
+        self.tree.create(instance, &values).map_err(TreeError::code)?;
         Ok(instance)
     }
 
     fn delete(&mut self, now: Instant, path: Path) -> Result<Code, Code> {
-        self.tree.delete(&path).map_err(|refused| refused.code())?;
+        self.tree.delete(&path).map_err(TreeError::code)?;
         self.attributes.retain(|candidate, _| !path.contains(candidate));
         self.emit(DeviceEvent::Deleted { path });
         self.mark_changed(path, None, None);
@@ -301,7 +298,7 @@ impl SimulatedDevice {
     /// The values of a request body, in the types of this device's resources.
     fn decoded(&self, request: &Message, base: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, Code> {
         let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0));
-        let tlv = matches!(format, ContentFormat::TLV | ContentFormat::OLD_TLV);
+        let tlv = format.current() == ContentFormat::TLV;
         if !self.script.formats.contains(&format) || tlv && self.script.misbehaviour.refuses_tlv {
             return Err(Code::UNSUPPORTED_CONTENT_FORMAT);
         }
