@@ -91,6 +91,8 @@ impl SimulatedDevice {
             }
             Code::POST if path.depth() >= 2 => self.write(now, request, path, &body, false),
             Code::DELETE => self.delete(now, path),
+            Code::FETCH if path.depth() == 0 => return Some(self.read_composite(request, &body)),
+            Code::IPATCH if path.depth() == 0 => self.write_composite(now, request, &body),
             _ => Err(Code::METHOD_NOT_ALLOWED),
         };
         let code = match answer {
@@ -101,7 +103,11 @@ impl SimulatedDevice {
 
     /// The path below the alternate root; `None` if the segments are no identifiers.
     fn requested_path(&self, request: &Message) -> Option<Path> {
-        let text = request.uri_path().iter().fold(String::new(), |text, segment| text + "/" + segment);
+        let segments = request.uri_path();
+        if segments.is_empty() {
+            return Some(Path::ROOT);
+        }
+        let text = segments.iter().fold(String::new(), |text, segment| text + "/" + segment);
         let below = text.strip_prefix(&self.script.root)?;
         if below.is_empty() { Some(Path::ROOT) } else { below.parse().ok() }
     }
@@ -295,6 +301,70 @@ impl SimulatedDevice {
         Ok(Code::DELETED)
     }
 
+    /// Read-Composite: what is missing or cannot be read is left out. Observe-Composite is answered as a Read, without
+    /// the Observe option, which says that nothing is observed.
+    fn read_composite(&mut self, request: &Message, body: &[u8]) -> Answer {
+        let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0));
+        let Ok(paths) = content::decode_paths(format, body, &self.script.root) else {
+            let supported = self.script.formats.contains(&format);
+            return coded(request, if supported { Code::BAD_REQUEST } else { Code::UNSUPPORTED_CONTENT_FORMAT });
+        };
+        let accept = request.uint(OptionNumber::ACCEPT);
+        let wanted = accept.map_or(Some(format), |number| u16::try_from(number).map(ContentFormat).ok());
+        let Some(format) = wanted.filter(|format| self.script.formats.contains(format)) else {
+            return coded(request, Code::NOT_ACCEPTABLE);
+        };
+        let samples: Vec<Sample> = paths
+            .iter()
+            .filter(|path| !path.object_id().is_some_and(is_protected))
+            .filter_map(|path| self.tree.read(path).ok())
+            .flatten()
+            .filter(|(path, _)| !path.object_id().is_some_and(is_protected))
+            .map(|(path, value)| Sample { path, value, ts: None })
+            .collect();
+        match content::encode_samples(format, Path::ROOT, &samples, &self.tree) {
+            Ok(bytes) => self.body_answer(request, Path::ROOT, format, bytes, None),
+            Err(_) => coded(request, Code::NOT_ACCEPTABLE),
+        }
+    }
+
+    /// Write-Composite: all or nothing; a null deletes a resource instance (Core TS 1.2.2 section 6.3.9).
+    fn write_composite(&mut self, now: Instant, request: &Message, body: &[u8]) -> Result<Code, Code> {
+        let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0));
+        if !self.script.formats.contains(&format) {
+            return Err(Code::UNSUPPORTED_CONTENT_FORMAT);
+        }
+        let context = self.decode_context(Path::ROOT);
+        let changes = content::decode_changes(format, body, &context).map_err(|_| Code::BAD_REQUEST)?.changes;
+        let mut copy = self.tree.clone();
+        for (path, value) in &changes {
+            if path.object_id().is_none_or(is_protected) {
+                return Err(Code::UNAUTHORIZED);
+            }
+            match value {
+                Some(value) => copy.write(path, &[(*path, value.clone())], false),
+                None => copy.delete(path),
+            }
+            .map_err(TreeError::code)?;
+        }
+        self.tree = copy;
+        for (path, value) in changes {
+            self.mark_changed(path, None, None);
+            match value {
+                Some(value) => {
+                    self.emit(DeviceEvent::Written { path, value: value.clone() });
+                    self.follow_write(now, path, &value);
+                }
+                None => self.emit(DeviceEvent::Deleted { path }),
+            }
+        }
+        Ok(Code::CHANGED)
+    }
+
+    fn decode_context(&self, base: Path) -> DecodeContext<'_> {
+        DecodeContext { base, root: &self.script.root, types: &self.tree, received: WallTime::from_millis(0) }
+    }
+
     /// The values of a request body, in the types of this device's resources.
     fn decoded(&self, request: &Message, base: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, Code> {
         let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0));
@@ -302,8 +372,7 @@ impl SimulatedDevice {
         if !self.script.formats.contains(&format) || tlv && self.script.misbehaviour.refuses_tlv {
             return Err(Code::UNSUPPORTED_CONTENT_FORMAT);
         }
-        let context =
-            DecodeContext { base, root: &self.script.root, types: &self.tree, received: WallTime::from_millis(0) };
+        let context = self.decode_context(base);
         let decoded = content::decode(format, body, &context);
         // Types of the object that a created instance follows are unknown to an empty tree.
         let decoded = decoded.or_else(|_| content::decode(format, body, &DecodeContext { types: &NoTypes, ..context }));

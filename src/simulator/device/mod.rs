@@ -16,6 +16,8 @@
 //! is open at a time, and one confirmable notification for each observed path (RFC 7252 section 4.7). All queues are
 //! bounded: see the constants.
 
+#[cfg(test)]
+mod fault_tests;
 mod management;
 mod registration;
 mod reporting;

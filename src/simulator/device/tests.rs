@@ -5,11 +5,10 @@ use crate::model::report::Sample;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::ContentFormat;
-use crate::simulator::script::Misbehaviour;
 
-const TEMPERATURE: Path = Path::resource(3303, 0, 5700);
+pub(super) const TEMPERATURE: Path = Path::resource(3303, 0, 5700);
 
-fn script() -> DeviceScript {
+pub(super) fn script() -> DeviceScript {
     let mut script = DeviceScript::new("urn:dev:1")
         .with(Path::resource(3, 0, 0), Value::String("Acme".to_owned()))
         .with_executable(Path::resource(3, 0, 4))
@@ -22,21 +21,21 @@ fn script() -> DeviceScript {
     script
 }
 
-fn sent(device: &mut SimulatedDevice) -> Vec<Message> {
+pub(super) fn sent(device: &mut SimulatedDevice) -> Vec<Message> {
     std::iter::from_fn(|| device.poll_transmit()).map(|bytes| Message::decode(&bytes).unwrap()).collect()
 }
 
-fn only(device: &mut SimulatedDevice) -> Message {
+pub(super) fn only(device: &mut SimulatedDevice) -> Message {
     let mut messages = sent(device);
     assert_eq!(messages.len(), 1, "{messages:?}");
     messages.remove(0)
 }
 
-fn events(device: &mut SimulatedDevice) -> Vec<DeviceEvent> {
+pub(super) fn events(device: &mut SimulatedDevice) -> Vec<DeviceEvent> {
     std::iter::from_fn(|| device.poll_event()).collect()
 }
 
-fn answer(request: &Message, code: Code) -> Message {
+pub(super) fn answer(request: &Message, code: Code) -> Message {
     Message::new(MessageType::Acknowledgement, code, request.id, request.token)
 }
 
@@ -47,7 +46,7 @@ fn created(request: &Message) -> Message {
     answer
 }
 
-fn registered_with(script: DeviceScript) -> SimulatedDevice {
+pub(super) fn registered_with(script: DeviceScript) -> SimulatedDevice {
     let mut device = SimulatedDevice::new(script, 1);
     device.start(Instant::ZERO);
     let register = sent(&mut device).remove(0);
@@ -56,11 +55,11 @@ fn registered_with(script: DeviceScript) -> SimulatedDevice {
     device
 }
 
-fn registered() -> SimulatedDevice {
+pub(super) fn registered() -> SimulatedDevice {
     registered_with(script())
 }
 
-fn request(code: Code, id: u16, path: &str) -> Message {
+pub(super) fn request(code: Code, id: u16, path: &str) -> Message {
     let mut message = Message::new(MessageType::Confirmable, code, id, Token::new(&[9, id as u8]).unwrap());
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         message.push_option(OptionNumber::URI_PATH, segment.as_bytes().to_vec());
@@ -68,18 +67,18 @@ fn request(code: Code, id: u16, path: &str) -> Message {
     message
 }
 
-fn ask(device: &mut SimulatedDevice, now: Instant, request: &Message) -> Message {
+pub(super) fn ask(device: &mut SimulatedDevice, now: Instant, request: &Message) -> Message {
     device.handle_datagram(now, &request.encode());
     only(device)
 }
 
-fn observe(device: &mut SimulatedDevice, now: Instant, id: u16, path: &str) -> Message {
+pub(super) fn observe(device: &mut SimulatedDevice, now: Instant, id: u16, path: &str) -> Message {
     let mut message = request(Code::GET, id, path);
     message.push_uint(OptionNumber::OBSERVE, 0);
     ask(device, now, &message)
 }
 
-fn seconds(seconds: u64) -> Instant {
+pub(super) fn seconds(seconds: u64) -> Instant {
     Instant::from_secs(seconds)
 }
 
@@ -557,6 +556,31 @@ fn an_instance_is_created_deleted_and_the_object_list_follows() {
 }
 
 #[test]
+fn composites_read_what_is_there_and_write_all_or_nothing() {
+    let senml = u32::from(ContentFormat::SENML_JSON.0);
+    let mut device = registered();
+    let mut fetch = request(Code::FETCH, 1, "");
+    fetch.push_uint(OptionNumber::CONTENT_FORMAT, senml);
+    fetch.payload = br#"[{"n":"/3303/0/5700"},{"n":"/9/0"},{"n":"/0/0"}]"#.to_vec();
+    let reply = ask(&mut device, seconds(1), &fetch);
+    assert_eq!((reply.code, reply.content_format()), (Code::CONTENT, Some(110)));
+    let json: serde_json::Value = serde_json::from_slice(&reply.payload).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 1);
+    assert!(reply.payload.windows(4).any(|window| window == b"21.5"));
+
+    let switch = Path::resource(3306, 0, 5850);
+    let mut patch = request(Code::IPATCH, 2, "");
+    patch.push_uint(OptionNumber::CONTENT_FORMAT, senml);
+    patch.payload = br#"[{"n":"/3306/0/5850","vb":true},{"n":"/3303/0/5700","v":1}]"#.to_vec();
+    assert_eq!(ask(&mut device, seconds(1), &patch).code, Code::METHOD_NOT_ALLOWED);
+    assert_eq!(device.tree().value(&switch), Some(&Value::Boolean(false)));
+    patch.id = 3;
+    patch.payload = br#"[{"n":"/3306/0/5850","vb":true}]"#.to_vec();
+    assert_eq!(ask(&mut device, seconds(1), &patch).code, Code::CHANGED);
+    assert_eq!(device.tree().value(&switch), Some(&Value::Boolean(true)));
+}
+
+#[test]
 fn send_needs_a_registration_and_version_1_1_and_is_bounded() {
     let sample = Sample { path: TEMPERATURE, value: Value::Float(1.0), ts: None };
     let mut off = SimulatedDevice::new(script(), 1);
@@ -573,78 +597,6 @@ fn send_needs_a_registration_and_version_1_1_and_is_bounded() {
     device.handle_datagram(seconds(1), &answer(&request, Code::CHANGED).encode());
     assert_eq!(events(&mut device), [DeviceEvent::SendAnswered { code: Code::CHANGED }]);
     assert_eq!(only(&mut device).uri_path(), ["dp"]);
-}
-
-#[test]
-fn faults_show_on_the_wire() {
-    let faulty = |misbehaviour: Misbehaviour| registered_with(DeviceScript { misbehaviour, ..script() });
-    let mut slow = faulty(Misbehaviour { answers_after: Some(Duration::from_secs(5)), ..Misbehaviour::default() });
-    let get = request(Code::GET, 1, "/3303/0/5700");
-    assert_eq!(ask(&mut slow, seconds(1), &get), Message::acknowledgement(1));
-    slow.handle_timeout(seconds(6));
-    let separate = only(&mut slow);
-    assert_eq!((separate.message_type, separate.token), (MessageType::Confirmable, get.token));
-    slow.handle_datagram(seconds(6), &Message::acknowledgement(separate.id).encode());
-    assert_eq!(slow.next_deadline(), Some(seconds(150)));
-
-    let mut twice = faulty(Misbehaviour { duplicates_datagrams: true, ..Misbehaviour::default() });
-    while twice.poll_transmit().is_some() {}
-    twice.handle_datagram(seconds(1), &get.encode());
-    assert_eq!(sent(&mut twice).len(), 2);
-
-    let mut mute = faulty(Misbehaviour { drops_unknown_accept: true, ..Misbehaviour::default() });
-    let mut unknown = request(Code::GET, 2, "/3303/0/5700");
-    unknown.push_uint(OptionNumber::ACCEPT, 9_999);
-    mute.handle_datagram(seconds(1), &unknown.encode());
-    assert!(sent(&mut mute).is_empty());
-
-    let mut plain = faulty(Misbehaviour { omits_observe_option: true, ..Misbehaviour::default() });
-    assert_eq!(observe(&mut plain, seconds(1), 3, "/3303/0/5700").observe(), None);
-
-    let mut liar = faulty(Misbehaviour { claims_format: Some(ContentFormat::TLV), ..Misbehaviour::default() });
-    assert_eq!(ask(&mut liar, seconds(1), &get).content_format(), Some(ContentFormat::TLV.0));
-
-    let mut anew = faulty(Misbehaviour { registers_instead_of_update: true, ..Misbehaviour::default() });
-    anew.handle_timeout(seconds(150));
-    assert_eq!(only(&mut anew).uri_path(), ["rd"]);
-
-    let mut deaf = faulty(Misbehaviour { ignores_reset: true, ..Misbehaviour::default() });
-    observe(&mut deaf, seconds(1), 4, "/3303/0/5700");
-    deaf.set_value(seconds(2), TEMPERATURE, Value::Float(1.0));
-    let notification = only(&mut deaf);
-    deaf.handle_datagram(seconds(2), &Message::reset(notification.id).encode());
-    deaf.set_value(seconds(3), TEMPERATURE, Value::Float(2.0));
-    assert_eq!(only(&mut deaf).token, notification.token);
-
-    let mut picky = faulty(Misbehaviour { refuses_tlv: true, ..Misbehaviour::default() });
-    let mut write = request(Code::PUT, 5, "/3306/0/5850");
-    write.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(ContentFormat::TLV.0));
-    write.payload = vec![0xe1, 0x16, 0xda, 1];
-    assert_eq!(ask(&mut picky, seconds(1), &write).code, Code::UNSUPPORTED_CONTENT_FORMAT);
-}
-
-#[test]
-fn queues_stay_within_their_bounds() {
-    let mut device = registered();
-    for id in 0..2_000_u16 {
-        device.handle_datagram(seconds(1), &request(Code::GET, id, "/9/0").encode());
-    }
-    assert_eq!(sent(&mut device).len(), MAX_OUTGOING_DATAGRAMS);
-    assert_eq!(events(&mut device).len(), MAX_EVENTS);
-    assert!(device.dropped_events() > 0);
-}
-
-#[test]
-fn observations_stay_within_their_bound() {
-    let mut wide = script();
-    for instance in 0..=MAX_OBSERVATIONS as u16 {
-        wide = wide.with(Path::resource(3303, instance, 5700), Value::Float(1.0));
-    }
-    let mut device = registered_with(wide);
-    for instance in 0..=MAX_OBSERVATIONS as u16 {
-        let reply = observe(&mut device, seconds(1), instance, &format!("/3303/{instance}/5700"));
-        assert_eq!(reply.observe().is_some(), usize::from(instance) < MAX_OBSERVATIONS);
-    }
 }
 
 #[test]
