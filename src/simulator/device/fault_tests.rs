@@ -150,3 +150,24 @@ fn an_alternate_root_is_part_of_every_path() {
     assert_eq!(ask(&mut device, seconds(1), &request(Code::GET, 1, "/lwm2m/3303/0/5700")).code, Code::CONTENT);
     assert_eq!(ask(&mut device, seconds(1), &request(Code::GET, 2, "/3303/0/5700")).code, Code::NOT_FOUND);
 }
+
+#[test]
+fn an_update_behind_a_full_queue_is_made_up_for() {
+    let mut device = registered();
+    let sample = Sample { path: TEMPERATURE, value: Value::Float(1.0), ts: None };
+    while device.send(seconds(1), std::slice::from_ref(&sample)).is_ok() {}
+    device.update(seconds(1));
+    let answer_all = |device: &mut SimulatedDevice, now| {
+        let mut paths = Vec::new();
+        while let Some(bytes) = device.poll_transmit() {
+            let message = Message::decode(&bytes).unwrap();
+            device.handle_datagram(now, &answer(&message, Code::CHANGED).encode());
+            paths.push(message.uri_path().join("/"));
+        }
+        paths
+    };
+    assert_eq!(answer_all(&mut device, seconds(1)), vec!["dp"; MAX_WAITING_REQUESTS + 1]);
+    assert_eq!(device.next_deadline(), Some(seconds(6)));
+    device.handle_timeout(seconds(6));
+    assert_eq!(answer_all(&mut device, seconds(6)), ["rd/7"]);
+}

@@ -20,6 +20,8 @@ use super::{DeviceEvent, MAX_WAITING_REQUESTS, SimulatedDevice};
 
 /// How long a request that was acknowledged empty waits for its separate response (MAX_TRANSMIT_WAIT).
 const SEPARATE_RESPONSE_WAIT: Duration = Duration::from_secs(93);
+/// When an Update that found the queue full is tried again.
+const UPDATE_BEHIND_FULL_QUEUE: Duration = Duration::from_secs(5);
 /// The wait after a failed registration doubles at most this often.
 const MAX_DOUBLINGS: u32 = 5;
 
@@ -162,6 +164,8 @@ impl SimulatedDevice {
     pub fn deregister(&mut self, now: Instant) {
         if let RegistrationState::Registered { location } = &self.registration {
             let request = ClientRequest::new(Purpose::Deregister, Code::DELETE, location.clone());
+            // Whatever waits is of no use to a registration that ends.
+            self.waiting_requests.clear();
             self.waiting_requests.push_back(request);
             self.advance(now);
         }
@@ -218,8 +222,14 @@ impl SimulatedDevice {
             waiting.purpose == Purpose::Update && waiting.query == request.query && waiting.body == request.body
         };
         self.update_at = None;
-        if !self.waiting_requests.iter().any(same) && self.waiting_requests.len() < MAX_WAITING_REQUESTS {
+        if self.waiting_requests.iter().any(same) {
+            return;
+        }
+        if self.waiting_requests.len() < MAX_WAITING_REQUESTS {
             self.waiting_requests.push_back(request);
+        } else {
+            // The registration must not end because the device has much to send.
+            self.update_at = Some(now + UPDATE_BEHIND_FULL_QUEUE);
         }
     }
 
