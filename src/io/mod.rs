@@ -12,3 +12,5 @@ pub mod store;
 
 /// Where every adapter puts what happens to the core, in order, one batch for each turn of the adapter.
 pub type InputSender = tokio::sync::mpsc::Sender<Vec<crate::gateway::vocabulary::Input>>;
+
+pub mod fleet;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::gateway::store::{RetainedRow, SpoolExtent, SpoolRow, StoreSequence, StoreWrite};
+use crate::gateway::store::{RetainedRow, SpoolExtent, SpoolSegment, SpoolRow, StoreSequence, StoreWrite};
 use crate::gateway::vocabulary::Input;
 use crate::model::endpoint::Endpoint;
 use crate::model::message::{Message, QualityOfService};
@@ -125,6 +125,10 @@ fn row(id: u64, payload: &[u8]) -> SpoolRow {
         endpoint: Some(endpoint("weather-1")),
         message: message("lwm2m/weather-1/up", payload),
     }
+}
+
+fn segment(last: u64, rows: u64, bytes: u64) -> SpoolSegment {
+    SpoolSegment { last, rows, bytes, newest: WallTime::from_millis(1_700_000_000_000) }
 }
 
 fn put(id: u64) -> StoreWrite {
