@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::model::units::{UnitError, parse_duration};
 use crate::protocol::content::ContentFormat;
 
-/// Edge gateway: `LwM2M` devices in, MQTT and HTTP out, commands back.
+/// Edge gateway: LwM2M devices in, MQTT and HTTP out, commands back.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "lwm2mqtt", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Arguments {
@@ -24,13 +24,13 @@ pub enum Command {
     Run(RunArguments),
     /// Show everything in one process: broker, gateway and simulated devices; nothing is left behind.
     Demo(DemoArguments),
-    /// Run a fleet of simulated devices against any `LwM2M` server.
+    /// Run a fleet of simulated devices against any LwM2M server.
     Simulate(SimulateArguments),
     /// Check configuration, mappings and the mappings' examples; tells every problem.
     Check(ConfigArguments),
     /// Tell what becomes of a value: which rule takes it, or why none does.
     Explain(ExplainArguments),
-    /// Decode one payload, or one `CoAP` message.
+    /// Decode one payload, or one CoAP message.
     Decode(DecodeArguments),
     /// Print a JSON Schema.
     Schema(SchemaArguments),
@@ -66,7 +66,7 @@ pub struct DemoArguments {
     /// Simulated devices
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub devices: u32,
-    /// UDP port of the `LwM2M` server; 0: a free one
+    /// UDP port of the LwM2M server; 0: a free one
     #[arg(long, value_name = "P", default_value_t = 5683)]
     pub lwm2m_port: u16,
     /// TCP port of the MQTT broker; 0: a free one
@@ -135,7 +135,7 @@ pub struct DecodeArguments {
     /// Path of the request or observation, such as /3/0
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
-    /// The bytes are a whole `CoAP` message
+    /// The bytes are a whole CoAP message
     #[arg(long, conflicts_with = "format")]
     pub coap: bool,
     /// The bytes, hexadecimal; blanks and colons are skipped

@@ -10,6 +10,9 @@ use super::tree::{Node, NodeValue, Origin, Placed, Table, merge, parse_value, pl
 /// What the names of overrides start with.
 pub const PREFIX: &str = "LWM2MQTT__";
 
+/// Most parts of a name; no key is so deep.
+const MAX_PARTS: usize = 8;
+
 /// Lays the overrides among `variables` over a table.
 pub(super) fn override_with(
     table: &mut Table,
@@ -21,7 +24,7 @@ pub(super) fn override_with(
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let origin = Origin { order, file: format!("environment variable {name}").into(), line: None };
         let parts: Vec<&str> = rest.split("__").collect();
-        if parts.iter().any(|part| part.is_empty()) {
+        if parts.len() > MAX_PARTS || parts.iter().any(|part| part.is_empty()) {
             let hint = "write it like LWM2MQTT__SINK__LOCAL__URL, with two underscores between the parts";
             problems.push(placed(&origin, "names no key", hint));
             continue;

@@ -266,3 +266,23 @@ fn the_shipped_file_shows_every_key_that_is_served() {
         assert!(part.contains(&format!("{key} = ")), "{name}");
     }
 }
+
+#[test]
+fn hostile_texts_are_refused_without_harm() {
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}1{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+        format!("{}a = 1", "a.".repeat(100_000)),
+        "\0\u{feff}=\"".to_owned(),
+        "[sink.\"\\u0000\"]\nurl = \"mqtt://\\u0007\"".to_owned(),
+    ] {
+        let loaded = load_text(&text);
+        assert_eq!(loaded.settings, None);
+        assert!(!loaded.problems.is_empty());
+    }
+    let name = format!("LWM2MQTT__{}A", "A__".repeat(10_000));
+    let loaded = load_from(None, &[], &[(&name, "1"), ("LWM2MQTT__LOG__LEVEL", &"[".repeat(100_000))]);
+    assert_eq!(loaded.settings, None);
+}

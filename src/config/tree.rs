@@ -83,8 +83,21 @@ impl Places {
     }
 }
 
+/// Most dots on one line. The parser bounds nested brackets, not dotted keys, and a key of thousands of parts would
+/// exhaust the stack of whatever walks over it.
+const MAX_DOTS_ON_A_LINE: usize = 128;
+
+fn dots_of(line: &str) -> usize {
+    line.bytes().filter(|byte| *byte == b'.').count()
+}
+
 /// Reads a TOML text; what can be read despite mistakes is in the table.
 pub(super) fn parse_toml(order: usize, file: &str, text: &str) -> (Table, Vec<Placed>) {
+    if let Some(index) = text.lines().position(|line| dots_of(line) > MAX_DOTS_ON_A_LINE) {
+        let origin = Origin { order, file: file.into(), line: Some(index + 1) };
+        let message = format!("more than {MAX_DOTS_ON_A_LINE} dots on one line");
+        return (Table::new(), vec![placed(&origin, message, "break the line")]);
+    }
     let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
     let places = Places { order, file: file.into(), line_ends };
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -104,7 +117,8 @@ pub(super) fn parse_toml(order: usize, file: &str, text: &str) -> (Table, Vec<Pl
 
 /// Reads a TOML value such as an environment variable holds; a text that is no TOML value is a string.
 pub(super) fn parse_value(origin: &Origin, text: &str) -> Node {
-    let value = DeValue::parse(text).ok().and_then(|value| {
+    let readable = Some(text).filter(|text| text.lines().all(|line| dots_of(line) <= MAX_DOTS_ON_A_LINE));
+    let value = readable.and_then(|text| DeValue::parse(text).ok()).and_then(|value| {
         let places = Places { order: origin.order, file: Arc::clone(&origin.file), line_ends: Vec::new() };
         let mut problems = Vec::new();
         let mut node = convert(&value, &places, &mut problems);
