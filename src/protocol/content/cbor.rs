@@ -1,4 +1,4 @@
-//! Single values in CBOR (Core TS 1.2.2 section 7.4.3, content format 60), and how values are written in CBOR at all.
+//! Single values in CBOR (Core TS 1.2.2 section 7.5, content format 60), and how values are written in CBOR at all.
 //!
 //! Times are written as plain integers, which every version of LwM2M reads; floats as singles where that is exact.
 

@@ -63,6 +63,13 @@ pub(super) fn common_parent(entries: &[Entry<'_>]) -> Path {
     first.path.truncated(depth.min(shortest.saturating_sub(1))).unwrap_or(Path::ROOT)
 }
 
+/// The base name for names relative to `parent`: below the alternate root, empty if there is nothing to say.
+pub(super) fn base_name(root: &str, parent: Path) -> String {
+    let root = root.trim_matches('/');
+    let slash = if root.is_empty() { "" } else { "/" };
+    if parent == Path::ROOT { format!("{slash}{root}") } else { format!("{slash}{root}{parent}/") }
+}
+
 /// The name of `path` relative to `parent`, for example `6/0` for `/3/0/6/0` below `/3/0`; absolute below the root.
 pub(super) fn relative_name(parent: Path, path: Path) -> String {
     let mut name = String::with_capacity(24);

@@ -1,4 +1,4 @@
-//! LwM2M CBOR (Core TS 1.2.2 section 7.4.6, content format 11544): nested maps whose keys spell the path.
+//! LwM2M CBOR (Core TS 1.2.2 section 7.5.4, content format 11544): nested maps whose keys spell the path.
 //!
 //! A key is an identifier or an array of them; the keys along the nesting make the path, from the object on, whatever
 //! the request path is. Behind a gateway the first key may begin with a prefix in text. [`entries`] reads this as it

@@ -1,4 +1,4 @@
-//! Content formats: payload bytes to samples and back (Core TS 1.2.2 section 7.4).
+//! Content formats: payload bytes to samples and back (Core TS 1.2.2 section 7.5).
 //!
 //! Decoding goes by the format that the message itself names, never by what was asked for. Types come from the object
 //! model where it knows the resource and from the payload alone where it does not: a value is never dropped for lack
@@ -215,8 +215,7 @@ pub fn decode(format: ContentFormat, payload: &[u8], context: &DecodeContext<'_>
     Ok(Decoded { samples, quirks: quirks.into_words() })
 }
 
-/// Decodes the body of a write that may delete resource instances: `v: null` in SenML, `null` in LwM2M CBOR
-/// (Core TS 1.2.2 section 6.3.9).
+/// Decodes the body of a write that may delete resource instances: `v: null` in SenML, `null` in LwM2M CBOR.
 ///
 /// # Errors
 /// As for [`decode`]; other formats than these have no null.
@@ -276,9 +275,24 @@ pub fn encode(
     values: &[(Path, Value)],
     types: &dyn ResourceTypes,
 ) -> Result<Vec<u8>, ContentError> {
+    encode_below_root(format, "", base, values, types)
+}
+
+/// Encodes as [`encode`] does, with the alternate root (`/lwm2m`) of the device before every name that the format
+/// spells out: SenML and OMA JSON.
+///
+/// # Errors
+/// As for [`encode`].
+pub fn encode_below_root(
+    format: ContentFormat,
+    root: &str,
+    base: Path,
+    values: &[(Path, Value)],
+    types: &dyn ResourceTypes,
+) -> Result<Vec<u8>, ContentError> {
     let entries: Vec<Entry<'_>> = values.iter().map(|(path, value)| Entry { path: *path, value, ts: None }).collect();
     let chosen_by_device = base.depth() == 1 && entries.iter().all(|entry| entry.path.instance_id() == Some(0));
-    encode_entries(format, base, &entries, types, chosen_by_device)
+    encode_entries(format, root, base, &entries, types, chosen_by_device)
 }
 
 /// Encodes samples as a device does in the answer to a Read of `base`, in a notification or (base is the root) in Send.
@@ -297,17 +311,19 @@ pub fn encode_samples(
 ) -> Result<Vec<u8>, ContentError> {
     let entries: Vec<Entry<'_>> =
         samples.iter().map(|sample| Entry { path: sample.path, value: &sample.value, ts: sample.ts }).collect();
-    encode_entries(format, base, &entries, types, false)
+    encode_entries(format, "", base, &entries, types, false)
 }
 
 /// Encodes the body of a Read-Composite or Observe-Composite: SenML names without values.
 ///
+/// `root` is the alternate root path, or empty.
+///
 /// # Errors
 /// If the format is not SenML.
-pub fn encode_paths(format: ContentFormat, paths: &[Path]) -> Result<Vec<u8>, ContentError> {
+pub fn encode_paths(format: ContentFormat, paths: &[Path], root: &str) -> Result<Vec<u8>, ContentError> {
     match format {
-        ContentFormat::SENML_JSON | ContentFormat::SENML_ETCH_JSON => Ok(senml_json::encode_paths(paths)),
-        ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml_cbor::encode_paths(paths),
+        ContentFormat::SENML_JSON | ContentFormat::SENML_ETCH_JSON => Ok(senml_json::encode_paths(paths, root)),
+        ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml_cbor::encode_paths(paths, root),
         other => Err(ContentError::UnsupportedFormat(other.0)),
     }
 }
@@ -323,6 +339,7 @@ fn single_path(context: &DecodeContext<'_>) -> Result<Path, ContentError> {
 
 fn encode_entries(
     format: ContentFormat,
+    root: &str,
     base: Path,
     entries: &[Entry<'_>],
     types: &dyn ResourceTypes,
@@ -333,10 +350,10 @@ fn encode_entries(
         ContentFormat::TEXT => text::encode(entry::single(base, entries)?),
         ContentFormat::OPAQUE => opaque::encode(entry::single(base, entries)?),
         ContentFormat::CBOR => cbor::encode(entry::single(base, entries)?),
-        ContentFormat::SENML_JSON | ContentFormat::SENML_ETCH_JSON => senml_json::encode(entries),
-        ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml_cbor::encode(entries),
+        ContentFormat::SENML_JSON | ContentFormat::SENML_ETCH_JSON => senml_json::encode(root, entries),
+        ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml_cbor::encode(root, entries),
         ContentFormat::TLV => tlv::encode(base, entries, types, chosen_by_device),
-        ContentFormat::OMA_JSON => oma_json::encode(base, entries),
+        ContentFormat::OMA_JSON => oma_json::encode(root, base, entries),
         ContentFormat::LWM2M_CBOR => lwm2m_cbor::encode(base, entries),
         other => Err(ContentError::UnsupportedFormat(other.0)),
     }

@@ -1,4 +1,4 @@
-//! JSON of LwM2M 1.0 (Core TS 1.0.2 section 6.4.4, content format 11543).
+//! JSON of LwM2M 1.0 (Core TS 1.0.2, content format 11543).
 //!
 //! `{"bn": .., "bt": .., "e": [{"n", "t", "v" | "sv" | "bv" | "ov"}]}` with members in any order. Base name and name
 //! are joined as they are, even in the middle of an identifier; without a base name, names start at the requested
@@ -242,9 +242,13 @@ fn path_of(
 }
 
 /// Writes a document; times are absolute.
-pub(super) fn encode(base: Path, entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
+pub(super) fn encode(root: &str, base: Path, entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
     let parent = if entries.is_empty() { base } else { entry::common_parent(entries) };
-    let prefix = if parent == Path::ROOT { "/".to_owned() } else { format!("{parent}/") };
+    let mut prefix = entry::base_name(root, parent);
+    if parent == Path::ROOT {
+        prefix.push('/');
+    }
+    let prefix = json_text(&prefix);
     let mut elements = Vec::new();
     for entry in entries {
         let value = match entry.value {
@@ -263,7 +267,7 @@ pub(super) fn encode(base: Path, entries: &[Entry<'_>]) -> Result<Vec<u8>, Conte
         let name = entry::relative_name(parent, entry.path);
         elements.push(format!("{{\"n\":\"{}\",{time}{value}}}", name.trim_start_matches('/')));
     }
-    Ok(format!("{{\"bn\":\"{prefix}\",\"e\":[{}]}}", elements.join(",")).into_bytes())
+    Ok(format!("{{\"bn\":{prefix},\"e\":[{}]}}", elements.join(",")).into_bytes())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub const MULTIPLICITY: &str = "multiplicity";
 pub const NUMBER_FOR_BOOLEAN: &str = "number_for_boolean";
 /// A number sent as a boolean.
 pub const BOOLEAN_FOR_NUMBER: &str = "boolean_for_number";
-/// An integer or a time sent as a float without a fraction.
+/// An integer sent as a float without a fraction, or a time sent as a float, whose fraction is cut off.
 pub const FLOAT_FOR_INTEGER: &str = "float_for_integer";
 /// CBOR: a float sent as an integer.
 pub const INTEGER_FOR_FLOAT: &str = "integer_for_float";

@@ -1,7 +1,9 @@
 //! What is encoded decodes to the same samples, in every format, for values of every type.
 
 use super::test_types::{EVERY_TYPE, TypeTable};
-use super::{ContentFormat, DecodeContext, decode, decode_paths, encode, encode_paths, encode_samples};
+use super::{
+    ContentFormat, DecodeContext, decode, decode_paths, encode, encode_below_root, encode_paths, encode_samples,
+};
 use crate::model::object::NoTypes;
 use crate::model::path::Path;
 use crate::model::report::Sample;
@@ -164,10 +166,12 @@ fn composite_paths_survive() {
         ContentFormat::SENML_ETCH_JSON,
         ContentFormat::SENML_ETCH_CBOR,
     ] {
-        let payload = encode_paths(format, &paths).unwrap();
-        assert_eq!(decode_paths(format, &payload, "").unwrap(), paths);
+        for root in ["", "/lwm2m"] {
+            let payload = encode_paths(format, &paths, root).unwrap();
+            assert_eq!(decode_paths(format, &payload, root).unwrap(), paths);
+        }
     }
-    assert!(encode_paths(ContentFormat::TLV, &paths).is_err());
+    assert!(encode_paths(ContentFormat::TLV, &paths, "").is_err());
     assert!(decode_paths(ContentFormat::SENML_JSON, br#"[{"n":"/3/0/9","v":1}]"#, "").is_err());
 }
 
@@ -230,6 +234,22 @@ fn every_double_survives_its_decimal_text() {
             let context = DecodeContext { base: path, root: "", types: &NoTypes, received: WallTime::from_millis(0) };
             let decoded = decode(ContentFormat::SENML_JSON, &payload, &context).unwrap();
             assert_eq!(decoded.samples, [sample(path, Value::Float(number))]);
+        }
+    }
+}
+
+#[test]
+fn names_below_an_alternate_root_survive() {
+    let values = [(Path::resource(3, 0, 9), Value::Integer(95)), (Path::resource(4, 0, 2), Value::Integer(-49))];
+    for format in [ContentFormat::SENML_JSON, ContentFormat::SENML_CBOR, ContentFormat::OMA_JSON] {
+        for (base, values) in [(Path::ROOT, &values[..]), (Path::instance(3, 0), &values[..1])] {
+            let payload = encode_below_root(format, "/lwm2m", base, values, &NoTypes).unwrap();
+            assert!(payload.windows(6).any(|part| part == b"/lwm2m"), "{format}");
+            let received = WallTime::from_millis(0);
+            let context = DecodeContext { base, root: "/lwm2m", types: &NoTypes, received };
+            let decoded = decode(format, &payload, &context).unwrap();
+            let wanted: Vec<Sample> = values.iter().map(|(path, value)| sample(*path, value.clone())).collect();
+            assert_eq!((decoded.samples, decoded.quirks), (wanted, vec![]), "{format}");
         }
     }
 }

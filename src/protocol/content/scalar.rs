@@ -274,6 +274,12 @@ fn as_time(scalar: &Scalar<'_>, quirks: &mut Quirks) -> Option<i64> {
             }
             None => as_signed(scalar, quirks),
         },
+        // A fraction of a second is cut off, as it is for a time that CBOR tags.
+        Scalar::Number(Number::Float(number)) => {
+            let seconds = whole(number.floor())?;
+            quirks.note(quirk::FLOAT_FOR_INTEGER);
+            Some(seconds)
+        }
         Scalar::Boolean(_) => None,
         other => as_signed(other, quirks),
     }
@@ -322,6 +328,7 @@ mod tests {
             (integer(0), ResourceType::Boolean, Wire::OmaJson, Value::Boolean(false), "number_for_boolean"),
             (float(5.0), ResourceType::Integer, Wire::SenmlCbor, Value::Integer(5), "float_for_integer"),
             (float(5.0), ResourceType::UnsignedInteger, Wire::Cbor, Value::UnsignedInteger(5), "float_for_integer"),
+            (float(60.75), ResourceType::Time, Wire::SenmlCbor, Value::Time(60), "float_for_integer"),
             (float(1e9), ResourceType::Time, Wire::SenmlJson, Value::Time(1_000_000_000), "float_for_integer"),
             (integer(5), ResourceType::Float, Wire::Cbor, Value::Float(5.0), "integer_for_float"),
             (text("-7"), ResourceType::Integer, Wire::SenmlJson, Value::Integer(-7), "text_for_number"),

@@ -1,8 +1,9 @@
 //! SenML packs (RFC 8428) whatever their representation: labels, base fields, times, names.
 //!
 //! Three steps, each usable alone: [`records`] reads a pack as it stands, [`Resolver`] applies base fields, and
-//! [`decode`], [`decode_changes`] and [`decode_paths`] make LwM2M of it (Core TS 1.2.2 sections 7.4.4 and 7.4.5). Packs
-//! are resolved while they are read; names are bounded by [`MAX_NAME_BYTES`], so that a long base name cannot multiply.
+//! [`decode`](super::decode), [`decode_changes`](super::decode_changes) and [`decode_paths`](super::decode_paths) make
+//! LwM2M of it (Core TS 1.2.2 section 7.5). Packs are resolved while they are read; names are bounded by
+//! [`MAX_NAME_BYTES`], so that a long base name cannot multiply.
 
 use crate::model::path::Path;
 use crate::model::report::Sample;
@@ -126,7 +127,7 @@ fn note_repetition(samples: &[Sample], quirks: &mut Quirks) {
     }
 }
 
-/// The changes of a patch pack: a value, or `None` where `v` is null (Core TS 1.2.2 section 7.4.4).
+/// The changes of a patch pack: a value, or `None` where `v` is null.
 pub(super) fn decode_changes(
     wire: Wire,
     payload: &[u8],

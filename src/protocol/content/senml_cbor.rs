@@ -57,17 +57,18 @@ fn label(key: Item<'_>, quirks: &mut Quirks) -> Result<Option<Label>, ContentErr
 }
 
 /// Writes a pack.
-pub(super) fn encode(entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
+pub(super) fn encode(root: &str, entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
     let parent = entry::common_parent(entries);
+    let base_name = entry::base_name(root, parent);
     let times: Vec<Option<i64>> =
         entries.iter().map(|entry| entry.ts.map(timestamp::absolute_millis).transpose()).collect::<Result<_, _>>()?;
     cbor::written(|encoder| {
         encoder.array(entries.len() as u64)?;
         for (position, (entry, millis)) in entries.iter().zip(&times).enumerate() {
-            let with_base = position == 0 && parent != Path::ROOT;
+            let with_base = position == 0 && !base_name.is_empty();
             encoder.map(2 + u64::from(with_base) + u64::from(millis.is_some()))?;
             if with_base {
-                encoder.i8(-2)?.str(&format!("{parent}/"))?;
+                encoder.i8(-2)?.str(&base_name)?;
             }
             encoder.u8(0)?.str(&entry::relative_name(parent, entry.path))?;
             if let Some(millis) = millis {
@@ -93,11 +94,12 @@ pub(super) fn encode(entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
 }
 
 /// Writes a pack of names only.
-pub(super) fn encode_paths(paths: &[Path]) -> Result<Vec<u8>, ContentError> {
+pub(super) fn encode_paths(paths: &[Path], root: &str) -> Result<Vec<u8>, ContentError> {
+    let root = entry::base_name(root, Path::ROOT);
     cbor::written(|encoder| {
         encoder.array(paths.len() as u64)?;
         for path in paths {
-            encoder.map(1)?.u8(0)?.str(&path.to_string())?;
+            encoder.map(1)?.u8(0)?.str(&format!("{root}{path}"))?;
         }
         Written::Ok(())
     })

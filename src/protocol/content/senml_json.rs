@@ -95,13 +95,14 @@ impl<'p> Visitor<'p> for RecordReader<'_> {
 }
 
 /// Writes a pack.
-pub(super) fn encode(entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
+pub(super) fn encode(root: &str, entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
     let parent = entry::common_parent(entries);
+    let base_name = entry::base_name(root, parent);
     let mut records = Vec::with_capacity(entries.len());
     for (position, entry) in entries.iter().enumerate() {
         let mut members = Vec::with_capacity(4);
-        if position == 0 && parent != Path::ROOT {
-            members.push(format!("\"bn\":\"{parent}/\""));
+        if position == 0 && !base_name.is_empty() {
+            members.push(format!("\"bn\":{}", json_text(&base_name)));
         }
         members.push(format!("\"n\":\"{}\"", entry::relative_name(parent, entry.path)));
         if let Some(ts) = entry.ts {
@@ -115,8 +116,10 @@ pub(super) fn encode(entries: &[Entry<'_>]) -> Result<Vec<u8>, ContentError> {
 }
 
 /// Writes a pack of names only.
-pub(super) fn encode_paths(paths: &[Path]) -> Vec<u8> {
-    let records: Vec<String> = paths.iter().map(|path| format!("{{\"n\":\"{path}\"}}")).collect();
+pub(super) fn encode_paths(paths: &[Path], root: &str) -> Vec<u8> {
+    let root = entry::base_name(root, Path::ROOT);
+    let records: Vec<String> =
+        paths.iter().map(|path| format!("{{\"n\":{}}}", json_text(&format!("{root}{path}")))).collect();
     format!("[{}]", records.join(",")).into_bytes()
 }
 

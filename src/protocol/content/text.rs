@@ -1,4 +1,4 @@
-//! Single values as plain text (Core TS 1.2.2 section 7.4.1 and Appendix C, content format 0).
+//! Single values as plain text (Core TS 1.2.2 section 7.5 and Appendix C, content format 0).
 //!
 //! Numbers have one spelling: no plus sign, no space, no hexadecimal, and `0` and `1` for booleans.
 

@@ -1,4 +1,4 @@
-//! OMA TLV (Core TS 1.2.2 section 7.4.5, content format 11542).
+//! OMA TLV (Core TS 1.2.2 section 7.5.5, content format 11542).
 //!
 //! [`parse`] reads the structure alone, `tlv_layout` lays it over the requested path, `tlv_value` gives the bytes of
 //! values their types. The writer sorts by identifier and wraps resources with instances, also if there is only one.
