@@ -151,11 +151,8 @@ impl Bridge {
     }
 
     fn publish_devices(&mut self, services: &mut Services, devices: &Devices) {
-        let mut members: Vec<(&str, Option<&str>)> = devices
-            .table
-            .iter()
-            .map(|(_, device)| (device.endpoint.as_str(), device.name.as_deref()))
-            .collect();
+        let mut members: Vec<(&str, Option<&str>)> =
+            devices.table.iter().map(|(_, device)| (device.endpoint.as_str(), device.name.as_deref())).collect();
         members.sort_unstable();
         let bytes: usize = members.iter().map(|(endpoint, name)| endpoint.len() + name.map_or(4, str::len) + 30).sum();
         let truncated = bytes > MAX_DEVICES_BYTES;
@@ -231,8 +228,14 @@ impl Bridge {
                 }
                 tracing::info!(alarm = name, "alarm is over");
                 for index in 0..services.sinks.len() {
-                    let Some(base) = services.sinks.get(index).map(|sink| sink.configuration.base.clone()) else { continue };
-                    services.retain(index, None, native::raw_message(format!("{base}/{leaf}"), bytes::Bytes::new(), true));
+                    let Some(base) = services.sinks.get(index).map(|sink| sink.configuration.base.clone()) else {
+                        continue;
+                    };
+                    services.retain(
+                        index,
+                        None,
+                        native::raw_message(format!("{base}/{leaf}"), bytes::Bytes::new(), true),
+                    );
                 }
             }
         }
@@ -241,10 +244,11 @@ impl Bridge {
     /// Data was dropped: told in sums, and as an alarm where a spool is full.
     pub fn dropped(&mut self, services: &mut Services, sink: &str, rows: u64, reason: &'static str, detail: &str) {
         let now = services.now;
-        let drops = self
-            .drops
-            .entry((sink.to_owned(), reason))
-            .or_insert_with(|| Drops { rows: 0, told_at: None, detail: String::new() });
+        let drops = self.drops.entry((sink.to_owned(), reason)).or_insert_with(|| Drops {
+            rows: 0,
+            told_at: None,
+            detail: String::new(),
+        });
         drops.rows += rows;
         detail.clone_into(&mut drops.detail);
         if drops.told_at.is_some_and(|told_at| now.saturating_since(told_at) < DROP_EVENT_INTERVAL) {

@@ -430,7 +430,9 @@ fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) 
     for (endpoint, record) in stored.devices {
         match serde_json::from_slice::<DeviceRecord>(&record) {
             Ok(record) => devices.restore(services, endpoint, record),
-            Err(error) => tracing::error!(%endpoint, %error, "the stored record of a device cannot be read and is ignored"),
+            Err(error) => {
+                tracing::error!(%endpoint, %error, "the stored record of a device cannot be read and is ignored")
+            }
         }
     }
     let keys: Vec<usize> = devices.table.iter().map(|(key, _)| key).collect();

@@ -144,7 +144,14 @@ impl Core {
         Ok(())
     }
 
-    fn set(&mut self, device: &str, body: &Json, retained: bool, role: Role, origin: &Origin) -> Result<(), CommandError> {
+    fn set(
+        &mut self,
+        device: &str,
+        body: &Json,
+        retained: bool,
+        role: Role,
+        origin: &Origin,
+    ) -> Result<(), CommandError> {
         demand(role, Role::Operator)?;
         let key = self.key_of(device)?;
         let values = body
@@ -161,7 +168,8 @@ impl Core {
             .get("keys")
             .and_then(Json::as_array)
             .and_then(|keys| keys.iter().map(|key| key.as_str().map(str::to_owned)).collect());
-        let keys = keys.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "keys is missing or no list of strings"))?;
+        let keys =
+            keys.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "keys is missing or no list of strings"))?;
         let (services, devices, _) = self.parts();
         devices.accept_get(services, key, &keys, origin);
         Ok(())
@@ -240,7 +248,8 @@ impl Core {
             "permit_join" => {
                 demand(role, Role::Operator)?;
                 let text = body.get("for").and_then(Json::as_str);
-                let text = text.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "for is missing, such as \"60s\""))?;
+                let text =
+                    text.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "for is missing, such as \"60s\""))?;
                 let duration = parse_duration(text)
                     .map_err(|error| CommandError::new(ErrorKind::Invalid, format!("for: {error}")))?;
                 self.permit_join(duration);
@@ -260,7 +269,10 @@ impl Core {
                 services.outputs.push_back(Output::Reload);
                 Ok(json!({}))
             }
-            _ => Err(CommandError::new(ErrorKind::NotSupported, format!("request '{what}' is not served by this version"))),
+            _ => Err(CommandError::new(
+                ErrorKind::NotSupported,
+                format!("request '{what}' is not served by this version"),
+            )),
         }
     }
 

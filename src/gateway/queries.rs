@@ -43,7 +43,9 @@ impl Core {
                 let sinks: serde_json::Map<String, Json> = gauges
                     .sinks
                     .iter()
-                    .map(|sink| (sink.name.to_string(), Json::from(if sink.connected { "connected" } else { "disconnected" })))
+                    .map(|sink| {
+                        (sink.name.to_string(), Json::from(if sink.connected { "connected" } else { "disconnected" }))
+                    })
                     .collect();
                 let store = if gauges.store_broken { "broken" } else { "open" };
                 Answer::Body(json!({ "ready": !gauges.store_broken, "store": store, "sinks": sinks }))

@@ -136,7 +136,13 @@ impl Services {
     }
 
     /// Sends one JSON body to the same place below the base of every sink.
-    pub fn publish_everywhere(&mut self, endpoint: Option<&Endpoint>, leaf: &str, payload: &serde_json::Value, retain: bool) {
+    pub fn publish_everywhere(
+        &mut self,
+        endpoint: Option<&Endpoint>,
+        leaf: &str,
+        payload: &serde_json::Value,
+        retain: bool,
+    ) {
         for index in 0..self.sinks.len() {
             let Some(base) = self.sinks.get(index).map(|sink| sink.configuration.base.clone()) else { continue };
             let message = native::message(format!("{base}/{leaf}"), payload, retain);
@@ -149,7 +155,13 @@ impl Services {
     }
 
     /// Tells operators and event streams.
-    pub fn event(&mut self, kind: EventKind, endpoint: Option<&Endpoint>, name: Option<&str>, reason: impl Into<String>) {
+    pub fn event(
+        &mut self,
+        kind: EventKind,
+        endpoint: Option<&Endpoint>,
+        name: Option<&str>,
+        reason: impl Into<String>,
+    ) {
         let event = Event {
             kind,
             endpoint: endpoint.cloned(),
@@ -167,7 +179,8 @@ impl Services {
         self.count(Occurrence::Refused(word));
         let wall = self.wall();
         let address = peer.remote.to_string();
-        if let Some(known) = self.refused.iter_mut().find(|known| known.endpoint == endpoint && known.reason == reason) {
+        if let Some(known) = self.refused.iter_mut().find(|known| known.endpoint == endpoint && known.reason == reason)
+        {
             known.count += 1;
             known.last = wall;
             known.address = address;

@@ -7,8 +7,11 @@
 
 mod compile;
 mod downlink;
+mod examples;
+mod explain;
 mod file;
 mod index;
+mod json_template;
 mod matching;
 mod names;
 mod pattern;
@@ -17,15 +20,19 @@ mod plan;
 mod problem;
 mod publish;
 mod rule;
+mod schema;
 mod template;
 mod uplink;
 mod wishes;
 
 pub use compile::{DEFAULT_MAPPING, DEFAULT_MAPPING_NAME, MAX_RULES};
 pub use downlink::DesiredWrite;
+pub use examples::{ExampleMessages, ExpectedMessage};
+pub use explain::{ExplainStep, Verdict};
 pub use plan::{DeviceSettings, Plan, QueueMode, Selection};
 pub use problem::{Compiled, MappingFile, Problem, Severity};
 pub use publish::{OwnMessage, PublishSource};
+pub use schema::json_schema;
 pub use uplink::{KeyKind, MappedValue, ReportPolicy, Uplink};
 pub use wishes::{ObservationWish, ReadWhen, ReadWish, Wishes};
 

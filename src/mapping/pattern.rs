@@ -6,7 +6,8 @@
 use std::fmt;
 
 use super::names;
-use crate::model::object::ObjectModel;
+use super::template::{Field, KeyTemplate};
+use crate::model::object::{ObjectModel, implied_version};
 use crate::model::path::{Path, RESERVED_ID};
 use crate::model::report::DeviceFacts;
 use crate::model::version::Version;
@@ -145,6 +146,14 @@ impl PathPattern {
             && self.segments.iter().zip(&other.segments).take(self.depth).all(|(here, there)| here.covers(*there))
     }
 
+    /// Whether a key has different values for this pattern and another, because it names an identifier in which they
+    /// differ.
+    pub(super) fn is_told_apart(&self, other: &Self, key: &KeyTemplate) -> bool {
+        let fields = [Field::Object, Field::Instance, Field::Resource, Field::ResourceInstance];
+        let pairs = self.segments.iter().zip(&other.segments).take(self.depth.min(other.depth));
+        pairs.zip(fields).any(|((here, there), field)| !here.covers(*there) && !there.covers(*here) && key.has(field))
+    }
+
     /// The path of these identifiers, the last ones of the pattern left out if not given; `None` if one is missing.
     pub(super) fn path_with(&self, ids: [Option<u16>; 4], depth: usize) -> Option<Path> {
         let mut path = Path::ROOT;
@@ -201,20 +210,10 @@ pub(super) fn identifier(
     }
 }
 
-/// The version of an object as the device registered it, else as its enabler version implies (Core TS 1.2.2 table
-/// E-1), else 1.0.
+/// The version of an object as the device registered it, else as its enabler version implies.
 fn object_version(object: u16, facts: &DeviceFacts) -> Version {
-    if let Some(stated) = facts.objects.get(&object).and_then(|registered| registered.version) {
-        return stated;
-    }
-    let minor = match (facts.lwm2m_version.unwrap_or(Version::V1_0), object) {
-        (Version::V1_1, 0 | 1 | 3) | (Version::V1_2, 2 | 5) => 1,
-        (Version::V1_1, 4) | (Version::V1_2, 0 | 1 | 3) => 2,
-        (Version::V1_2, 4) => 3,
-        (Version::V1_2, 21) => return Version::new(2, 0),
-        _ => 0,
-    };
-    Version::new(1, minor)
+    let stated = facts.objects.get(&object).and_then(|registered| registered.version);
+    stated.unwrap_or_else(|| implied_version(object, facts.lwm2m_version))
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::downlink::{CommandRule, DesiredRule};
+use super::examples::Example;
 use super::index::RuleIndex;
 use super::matching::{DeviceMatch, Unknown};
+use super::publish::PublishRule;
 use super::rule::{Action, Rule, ValueRule};
 use super::uplink::KeyKind;
 use crate::model::path::Path;
@@ -16,6 +19,10 @@ pub struct Plan {
     /// Telemetry, attribute and ignore rules in the order of search.
     pub(super) rules: Vec<Rule>,
     pub(super) index: RuleIndex,
+    pub(super) desired: Vec<DesiredRule>,
+    pub(super) commands: Vec<CommandRule>,
+    pub(super) publishes: Vec<PublishRule>,
+    pub(super) examples: Vec<Example>,
 }
 
 /// What a plan keeps of a file.
@@ -24,8 +31,6 @@ pub(super) struct PlanFile {
     pub(super) name: String,
     pub(super) devices: DeviceMatch,
     pub(super) settings: DeviceSettings,
-    /// Whether it is the built-in default mapping.
-    pub(super) built_in: bool,
 }
 
 /// Which files of a [`Plan`] apply to one device. Belongs to the plan that made it; the empty one selects nothing.
@@ -81,8 +86,8 @@ pub struct DeviceSettings {
 pub(super) struct Takers<'p> {
     /// In rule order.
     pub(super) rules: Vec<(usize, &'p Rule, &'p ValueRule)>,
-    /// Whether an ignore rule ended a search.
-    pub(super) ignored: bool,
+    /// The ignore rule that ended a search.
+    pub(super) ignored_by: Option<usize>,
 }
 
 impl Plan {
@@ -126,7 +131,7 @@ impl Plan {
             }
             match &rule.action {
                 Action::Ignore => {
-                    takers.ignored = true;
+                    takers.ignored_by = Some(position);
                     break;
                 }
                 Action::Value(value) => {

@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
+use super::json_template::{JsonTemplate, fill_text, written};
+use super::pattern::PathPattern;
 use super::plan::{Plan, Selection};
+use super::template::Part;
 use crate::model::message::QualityOfService;
 use crate::model::path::Path;
 use crate::model::report::DeviceFacts;
+
+/// Longest topic, in bytes: that of MQTT (5.0 section 1.5.4).
+const MAX_TOPIC_BYTES: usize = 65_535;
 
 /// What `[[publish]]` rules are matched against and filled from.
 #[derive(Clone, Debug)]
@@ -37,17 +45,103 @@ pub struct OwnMessage {
     pub exclusive: bool,
 }
 
+/// A compiled rule.
+#[derive(Clone, Debug)]
+pub(super) struct PublishRule {
+    pub(super) file: usize,
+    pub(super) sink: String,
+    pub(super) on: String,
+    pub(super) pattern: Option<PathPattern>,
+    pub(super) topic: Vec<Part>,
+    /// `None`: all fields.
+    pub(super) payload: Option<JsonTemplate>,
+    pub(super) exclusive: bool,
+    pub(super) qos: QualityOfService,
+    pub(super) retain: bool,
+}
+
 impl Plan {
     /// Whether any file has a `[[publish]]` rule: without one nothing needs to be gathered for them.
     #[must_use]
     pub fn has_publish_rules(&self) -> bool {
-        false
+        !self.publishes.is_empty()
     }
 
-    /// The messages of all `[[publish]]` rules that fit.
+    /// The messages of all `[[publish]]` rules that fit. A rule whose topic needs what the source does not have makes
+    /// none.
     #[must_use]
     pub fn publish(&self, selection: &Selection, source: &PublishSource<'_>) -> Vec<OwnMessage> {
-        let _ = (selection, source);
-        Vec::new()
+        let fits = |rule: &&PublishRule| {
+            selection.has(rule.file)
+                && rule.on == source.on
+                && rule.pattern.is_none_or(|pattern| {
+                    source.path.is_some_and(|path| pattern.fits(&path)) && pattern.fits_version(source.facts)
+                })
+        };
+        self.publishes.iter().filter(fits).filter_map(|rule| rule.message(source)).collect()
     }
+}
+
+impl PublishRule {
+    fn message(&self, source: &PublishSource<'_>) -> Option<OwnMessage> {
+        let topic = fill_text(&self.topic, &mut |name| {
+            let text = written(&field(source, name).filter(|value| !value.is_null()).ok_or(())?);
+            // A key is written by the author of the mapping, who may want levels in it; the rest comes from devices.
+            Ok::<_, ()>(topic_safe(&text, name == "key"))
+        });
+        let topic = topic.ok().filter(|topic| !topic.is_empty() && topic.len() <= MAX_TOPIC_BYTES)?;
+        let payload = match &self.payload {
+            None => {
+                Json::Object(source.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+            }
+            Some(template) => {
+                let lookup = &mut |name: &str| Ok(field(source, name).unwrap_or(Json::Null));
+                let Ok(json) = template.fill::<std::convert::Infallible>(lookup);
+                json
+            }
+        };
+        let payload = match payload {
+            Json::String(text) => text.into_bytes(),
+            json => json.to_string().into_bytes(),
+        };
+        let (sink, qos, retain, exclusive) = (self.sink.clone(), self.qos, self.retain, self.exclusive);
+        Some(OwnMessage { sink, topic, payload, qos, retain, exclusive })
+    }
+}
+
+/// What a placeholder stands for.
+fn field(source: &PublishSource<'_>, name: &str) -> Option<Json> {
+    if let Some(value) = source.fields.get(name) {
+        return Some(value.clone());
+    }
+    let path = source.path.as_ref();
+    match name {
+        "endpoint" => Some(source.facts.endpoint.as_str().into()),
+        "device" => Some(source.facts.device.as_str().into()),
+        "path" => path.map(|path| path.to_string().into()),
+        "object" => path.and_then(Path::object_id).map(Json::from),
+        "instance" => path.and_then(Path::instance_id).map(Json::from),
+        "resource" => path.and_then(Path::resource_id).map(Json::from),
+        "resource_instance" => path.and_then(Path::resource_instance_id).map(Json::from),
+        _ => None,
+    }
+}
+
+/// Percent-encodes what has a meaning in topics.
+fn topic_safe(text: &str, keep_levels: bool) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '/' if keep_levels => safe.push('/'),
+            '%' | '/' | '+' | '#' => safe.push_str(&format!("%{:02X}", u32::from(character))),
+            _ if character.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in character.encode_utf8(&mut bytes).bytes() {
+                    safe.push_str(&format!("%{byte:02X}"));
+                }
+            }
+            _ => safe.push(character),
+        }
+    }
+    safe
 }

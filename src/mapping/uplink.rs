@@ -75,7 +75,8 @@ impl Plan {
     #[must_use]
     pub fn uplink(&self, selection: &Selection, facts: &DeviceFacts, sample: &Sample) -> Uplink {
         let takers = self.takers(selection, facts, &sample.path);
-        let mut uplink = Uplink { ignored: takers.ignored && takers.rules.is_empty(), ..Uplink::default() };
+        let mut uplink =
+            Uplink { ignored: takers.ignored_by.is_some() && takers.rules.is_empty(), ..Uplink::default() };
         for (_, rule, value) in takers.rules {
             if let Err(problem) = map(rule, value, facts, sample, &mut uplink.values) {
                 let file = self.files.get(rule.file).map_or("", |file| file.name.as_str());
@@ -90,7 +91,7 @@ impl Plan {
 ///
 /// # Errors
 /// In words, if the value cannot be used; values of other pointers of the same rule stay.
-fn map(
+pub(super) fn map(
     rule: &Rule,
     value: &ValueRule,
     facts: &DeviceFacts,

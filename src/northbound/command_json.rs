@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::model::attributes::NotificationAttributes;
-use crate::model::command::{Command, CommandError, CommandResult, DEFAULT_TTL, ErrorKind, MAX_ID_BYTES, Operation, WhenAsleep};
+use crate::model::command::{
+    Command, CommandError, CommandResult, DEFAULT_TTL, ErrorKind, MAX_ID_BYTES, Operation, WhenAsleep,
+};
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
 use crate::model::time::WallTime;
@@ -44,7 +46,10 @@ pub fn parse_command(
             Some(parse_format(name).ok_or_else(|| invalid(format!("format '{name}' is not known")))?)
         }
         Some(number) => Some(
-            number.as_u64().and_then(|number| u16::try_from(number).ok()).ok_or_else(|| invalid("format is no content format"))?,
+            number
+                .as_u64()
+                .and_then(|number| u16::try_from(number).ok())
+                .ok_or_else(|| invalid("format is no content format"))?,
         ),
     };
     Ok(Command {
@@ -93,8 +98,25 @@ pub fn parse_id(body: &Map<String, Value>) -> Result<Option<String>, CommandErro
 }
 
 const FIELDS: [&str; 19] = [
-    "id", "operation", "path", "value", "values", "type", "arguments", "attributes", "command", "name", "params",
-    "format", "ttl", "timeout", "priority", "not_before", "when_asleep", "paths", "transaction",
+    "id",
+    "operation",
+    "path",
+    "value",
+    "values",
+    "type",
+    "arguments",
+    "attributes",
+    "command",
+    "name",
+    "params",
+    "format",
+    "ttl",
+    "timeout",
+    "priority",
+    "not_before",
+    "when_asleep",
+    "paths",
+    "transaction",
 ];
 
 fn is_known_field(key: &str) -> bool {
@@ -233,7 +255,9 @@ fn relative_path(model: &ObjectModel, base: Path, text: &str) -> Option<Path> {
         model.parse_path(text).ok()?
     } else {
         // Names of resources below an instance resolve against their object.
-        model.parse_path(&format!("{}/{text}", if base.depth() == 0 { String::new() } else { base.to_string() })).ok()?
+        model
+            .parse_path(&format!("{}/{text}", if base.depth() == 0 { String::new() } else { base.to_string() }))
+            .ok()?
     };
     (base.contains(&full) && full.depth() >= 3).then_some(full)
 }

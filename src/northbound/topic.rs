@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn every_name_becomes_one_publishable_level_and_comes_back() {
-        for name in ["weather-1", "urn:imei:1", "a/b+c#d%e", "bridge", "bridge2", "gerät", "\u{7f}x\u{85}", "%62ridge"] {
+        for name in ["weather-1", "urn:imei:1", "a/b+c#d%e", "bridge", "bridge2", "gerät", "\u{7f}x\u{85}", "%62ridge"]
+        {
             let level = encode_level(name);
             assert!(is_publishable(&level) && !level.contains('/') && level != BRIDGE, "{level}");
             assert_eq!(decode_level(&level).as_deref(), Some(name));

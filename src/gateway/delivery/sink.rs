@@ -197,8 +197,7 @@ impl SinkDelivery {
     /// The sink connected.
     pub fn connected(&mut self, max_packet_bytes: usize, receive_maximum: usize) {
         self.rewind();
-        self.connection =
-            Some(Connection { max_packet_bytes, window: receive_maximum.clamp(1, self.max_in_flight) });
+        self.connection = Some(Connection { max_packet_bytes, window: receive_maximum.clamp(1, self.max_in_flight) });
         self.retained.connected();
     }
 
@@ -330,7 +329,9 @@ impl SinkDelivery {
             }
             if bytes > max_packet_bytes {
                 let topic = &message.topic;
-                let detail = format!("a message of {bytes} bytes for '{topic}' exceeds the broker's limit of {max_packet_bytes}");
+                let detail = format!(
+                    "a message of {bytes} bytes for '{topic}' exceeds the broker's limit of {max_packet_bytes}"
+                );
                 self.dropped(1, "too_large", detail);
                 // Counts as settled; its deletion rides along with the next batch.
                 self.finish(Instant::ZERO, delivery, &mut |_| {});

@@ -59,9 +59,8 @@ pub struct Spool {
 impl Spool {
     /// A spool as the store left it.
     pub fn new(bounds: SpoolBounds, extent: &SpoolExtent) -> Self {
-        let (rows, bytes) = extent.segments.iter().fold((0, 0), |(rows, bytes), segment| {
-            (rows + segment.rows, bytes + segment.bytes)
-        });
+        let (rows, bytes) =
+            extent.segments.iter().fold((0, 0), |(rows, bytes), segment| (rows + segment.rows, bytes + segment.bytes));
         Self {
             bounds,
             queue: VecDeque::new(),

@@ -75,11 +75,17 @@ impl Devices {
             return Some(Outcome::failed(ErrorKind::QueueFull, message));
         }
         if self.command_bytes + charged_bytes(asked) > limits.max_command_bytes {
-            return Some(Outcome::failed(ErrorKind::QueueFull, "the waiting commands of all devices reached their bound"));
+            return Some(Outcome::failed(
+                ErrorKind::QueueFull,
+                "the waiting commands of all devices reached their bound",
+            ));
         }
         let sleeps = !device.listens(services.now);
         if sleeps && asked.when_asleep == WhenAsleep::Fail {
-            return Some(Outcome::failed(ErrorKind::Asleep, "the device sleeps or is not registered, and when_asleep is fail"));
+            return Some(Outcome::failed(
+                ErrorKind::Asleep,
+                "the device sleeps or is not registered, and when_asleep is fail",
+            ));
         }
         None
     }
@@ -164,7 +170,9 @@ impl Devices {
     }
 
     fn cancel_command(&mut self, services: &mut Services, key: usize, id: &str) -> Outcome {
-        let Some(device) = self.table.get(key) else { return Outcome::failed(ErrorKind::UnknownDevice, "the device is gone") };
+        let Some(device) = self.table.get(key) else {
+            return Outcome::failed(ErrorKind::UnknownDevice, "the device is gone");
+        };
         if device.commands.get(id).is_none() {
             return Outcome::failed(ErrorKind::Invalid, format!("command '{id}' does not wait"));
         }
@@ -192,7 +200,14 @@ impl Devices {
     }
 
     /// A command was sent and never answered.
-    pub(super) fn command_unanswered(&mut self, services: &mut Services, key: usize, id: &str, acknowledged: bool, queue_mode: bool) {
+    pub(super) fn command_unanswered(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        id: &str,
+        acknowledged: bool,
+        queue_mode: bool,
+    ) {
         let Some(queued) = self.table.get(key).and_then(|device| device.commands.get(id)) else { return };
         let repeatable = queued.command.operation.is_idempotent();
         let gave_up = queued.command.timeout.is_some();
@@ -247,7 +262,14 @@ impl Devices {
         self.end_with(services, key, &queued.origin, queued.asked, result);
     }
 
-    fn end_with(&mut self, services: &mut Services, key: usize, origin: &Origin, asked: Operation, result: CommandResult) {
+    fn end_with(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        origin: &Origin,
+        asked: Operation,
+        result: CommandResult,
+    ) {
         services.count(Occurrence::Command(status_word(&result.outcome)));
         let record = CommandRecord {
             command: Command {
@@ -300,9 +322,20 @@ impl Devices {
     }
 
     /// Takes desired values (`set`). A retained one that was applied already is no news.
-    pub fn accept_set(&mut self, services: &mut Services, key: usize, values: &serde_json::Map<String, Json>, retained: bool, origin: &Origin) {
+    pub fn accept_set(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        values: &serde_json::Map<String, Json>,
+        retained: bool,
+        origin: &Origin,
+    ) {
         for (desired, value) in values {
-            let same = self.table.get(key).and_then(|device: &Device| device.desired.get(desired)).is_some_and(|state| state.value == *value);
+            let same = self
+                .table
+                .get(key)
+                .and_then(|device: &Device| device.desired.get(desired))
+                .is_some_and(|state| state.value == *value);
             if retained && same {
                 continue;
             }
@@ -328,7 +361,8 @@ impl Devices {
             if paths.is_empty() {
                 let endpoint = device.endpoint.clone();
                 let operation = Operation::Get { keys: vec![wanted.clone()] };
-                let outcome = Outcome::failed(ErrorKind::Invalid, format!("key '{wanted}': no rule of this device reads it"));
+                let outcome =
+                    Outcome::failed(ErrorKind::Invalid, format!("key '{wanted}': no rule of this device reads it"));
                 let id = new_id(services);
                 let result = result_of(services, &endpoint, &id, &operation, outcome);
                 self.publish_result(services, key, origin, &result);
@@ -343,7 +377,13 @@ impl Devices {
 }
 
 /// Sends a result to where its command came from; without an origin to every sink.
-pub fn publish_result(services: &mut Services, endpoint: Option<&Endpoint>, device: &str, origin: &Origin, result: &Json) {
+pub fn publish_result(
+    services: &mut Services,
+    endpoint: Option<&Endpoint>,
+    device: &str,
+    origin: &Origin,
+    result: &Json,
+) {
     for index in 0..services.sinks.len() {
         let Some(sink) = services.sinks.get(index).map(|sink| sink.configuration.clone()) else { continue };
         if origin.sink.as_ref().is_some_and(|name| **name != *sink.name) {
@@ -362,7 +402,13 @@ pub fn publish_result(services: &mut Services, endpoint: Option<&Endpoint>, devi
 }
 
 /// A result message.
-pub fn result_of(services: &Services, endpoint: &Endpoint, id: &str, asked: &Operation, outcome: Outcome) -> CommandResult {
+pub fn result_of(
+    services: &Services,
+    endpoint: &Endpoint,
+    id: &str,
+    asked: &Operation,
+    outcome: Outcome,
+) -> CommandResult {
     CommandResult {
         id: id.to_owned(),
         endpoint: endpoint.clone(),

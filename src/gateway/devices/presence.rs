@@ -48,8 +48,7 @@ impl Devices {
         if device.registration.is_none() {
             return;
         }
-        device.awake_until =
-            device.in_queue_mode().then(|| now + device.awake_window(&services.configuration));
+        device.awake_until = device.in_queue_mode().then(|| now + device.awake_window(&services.configuration));
         if device.state == State::Online {
             return;
         }

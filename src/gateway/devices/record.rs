@@ -151,7 +151,8 @@ impl DeviceRecord {
         device.registration = self.registration.map(|record| {
             let lifetime = record.lifetime_secs.map(Duration::from_secs);
             let expires_at = lifetime.map(|lifetime| {
-                let by_wall = record.expires_at.map(|at| clock.instant_of(at).saturating_since(now)).unwrap_or_default();
+                let by_wall =
+                    record.expires_at.map(|at| clock.instant_of(at).saturating_since(now)).unwrap_or_default();
                 let remaining = if clock.is_synced() { by_wall } else { lifetime };
                 now + remaining.clamp(LEAST_REMAINING.min(lifetime), lifetime + grace)
             });

@@ -46,7 +46,12 @@ impl Devices {
         };
         let known = self.key_of_endpoint(endpoint.as_str());
         if known.is_none() && !self.admits_unknown(services) {
-            services.refuse(endpoint.as_str(), peer, "unknown_device", "the device is unknown and the join window is closed");
+            services.refuse(
+                endpoint.as_str(),
+                peer,
+                "unknown_device",
+                "the device is unknown and the join window is closed",
+            );
             return match services.configuration.lwm2m.refusal {
                 Refusal::Silent => None,
                 Refusal::Answer => Some(Reply::now(Code::FORBIDDEN)),
@@ -92,16 +97,22 @@ impl Devices {
 
     /// Puts a registration in force. An earlier one of the same endpoint ends: its observations and tokens die, its
     /// waiting commands stay.
-    fn begin_registration(&mut self, services: &mut Services, key: usize, peer: Peer, request: RegisterRequest) -> String {
+    fn begin_registration(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        peer: Peer,
+        request: RegisterRequest,
+    ) -> String {
         if let Some(ended) = self.end_exchange(key) {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
         let location = self.new_location(services);
         let configuration = services.configuration.clone();
-        let lifetime = request.lifetime_secs.map_or(Some(configuration.lwm2m.default_lifetime), |secs| {
-            (secs != 0).then(|| Duration::from_secs(secs))
-        });
+        let lifetime = request
+            .lifetime_secs
+            .map_or(Some(configuration.lwm2m.default_lifetime), |secs| (secs != 0).then(|| Duration::from_secs(secs)));
         let Some(device) = self.table.get_mut(key) else { return location };
         if let Some(previous) = device.registration.take() {
             self.by_location.remove(&previous.location);

@@ -83,7 +83,14 @@ impl Devices {
         self.publish_info(services, key);
     }
 
-    fn remember_unmapped(&mut self, services: &mut Services, key: usize, sample: &Sample, ts: WallTime, failures: Vec<String>) {
+    fn remember_unmapped(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        sample: &Sample,
+        ts: WallTime,
+        failures: Vec<String>,
+    ) {
         services.count(Occurrence::Sample("unmapped"));
         let limit = services.configuration.limits.max_unmapped_per_device;
         let Some(device) = self.table.get_mut(key) else { return };
@@ -197,7 +204,11 @@ impl Devices {
             let body = if everything {
                 shared
                     .get_or_insert_with(|| {
-                        native::timed_values(ts, estimated, group.iter().map(|value| (value.key.as_str(), &value.value)))
+                        native::timed_values(
+                            ts,
+                            estimated,
+                            group.iter().map(|value| (value.key.as_str(), &value.value)),
+                        )
                     })
                     .clone()
             } else {
@@ -213,7 +224,14 @@ impl Devices {
     }
 
     /// Publishes the mapping's own messages for one sink; returns the keys whose layout message is left out there.
-    fn exclusive_keys(&self, services: &mut Services, key: usize, sink: usize, group: &[MappedValue], ts: WallTime) -> Vec<String> {
+    fn exclusive_keys(
+        &self,
+        services: &mut Services,
+        key: usize,
+        sink: usize,
+        group: &[MappedValue],
+        ts: WallTime,
+    ) -> Vec<String> {
         if !services.plan.has_publish_rules() {
             return Vec::new();
         }
@@ -346,7 +364,8 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         let mut due = Vec::new();
         for (name, state) in &mut device.keys {
-            let (Some(at), ReportPolicy::Every(interval) | ReportPolicy::OnChangeOrEvery(interval)) = (state.due, state.report)
+            let (Some(at), ReportPolicy::Every(interval) | ReportPolicy::OnChangeOrEvery(interval)) =
+                (state.due, state.report)
             else {
                 continue;
             };
@@ -354,20 +373,24 @@ impl Devices {
                 continue;
             }
             // The latest value stands for the period; when nothing new came since, the period is passed over.
-            let fresh = state.reported.as_ref() != Some(&state.value) || matches!(state.report, ReportPolicy::OnChangeOrEvery(_));
+            let fresh = state.reported.as_ref() != Some(&state.value)
+                || matches!(state.report, ReportPolicy::OnChangeOrEvery(_));
             state.due = Some(now + interval);
             if fresh {
                 state.reported = Some(state.value.clone());
-                due.push((state.ts, MappedValue {
-                    kind: state.kind,
-                    key: name.clone(),
-                    value: state.value.clone(),
-                    ts: Some(state.ts),
-                    path: state.path.unwrap_or_default(),
-                    unit: state.unit.clone(),
-                    report: state.report,
-                    sinks: state.sinks.clone(),
-                }));
+                due.push((
+                    state.ts,
+                    MappedValue {
+                        kind: state.kind,
+                        key: name.clone(),
+                        value: state.value.clone(),
+                        ts: Some(state.ts),
+                        path: state.path.unwrap_or_default(),
+                        unit: state.unit.clone(),
+                        report: state.report,
+                        sinks: state.sinks.clone(),
+                    },
+                ));
             }
         }
         for (ts, value) in due {

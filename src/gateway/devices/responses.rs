@@ -60,7 +60,8 @@ impl Devices {
                 services.count(Occurrence::DatagramDropped("unknown_acknowledgement"));
                 return;
             };
-            let expected = self.table.get(key).and_then(|device| device.exchange.as_ref()).map(|active| active.exchange.token());
+            let expected =
+                self.table.get(key).and_then(|device| device.exchange.as_ref()).map(|active| active.exchange.token());
             if expected != Some(message.token) {
                 services.count(Occurrence::DatagramDropped("wrong_token"));
                 return;
@@ -223,7 +224,8 @@ impl Devices {
     ) -> Option<(ActiveExchange, Message)> {
         if let Some(sending) = &mut active.sending {
             let block = message.block(OptionNumber::BLOCK1).ok().flatten();
-            let size_exponent = block.map_or(sending.size_exponent, |block| block.size_exponent.min(sending.size_exponent));
+            let size_exponent =
+                block.map_or(sending.size_exponent, |block| block.size_exponent.min(sending.size_exponent));
             if message.code == Code::CONTINUE {
                 sending.offset += 16 << sending.size_exponent;
                 sending.size_exponent = size_exponent;
@@ -318,7 +320,13 @@ impl Devices {
 
     /// 4.06 and 4.15 are answered once by another format, which is remembered; other refusals of a read with Accept
     /// that some clients give are answered by leaving it out.
-    fn ask_in_another_format(&mut self, services: &mut Services, key: usize, active: &ActiveExchange, code: Code) -> bool {
+    fn ask_in_another_format(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        active: &ActiveExchange,
+        code: Code,
+    ) -> bool {
         let format_refused = matches!(code, Code::NOT_ACCEPTABLE | Code::UNSUPPORTED_CONTENT_FORMAT);
         let accept_refused = active.request.accept.is_some()
             && matches!(code, Code::BAD_OPTION | Code::INTERNAL_SERVER_ERROR | Code::NOT_IMPLEMENTED);
@@ -333,7 +341,9 @@ impl Devices {
             let Job::Command { id } = &active.job else { return false };
             let Some(queued) = device.commands.get(id) else { return false };
             let operation = queued.command.operation.clone();
-            let Ok(retry) = attempt::request_for(device, &operation, Some(format.0), &services.model) else { return false };
+            let Ok(retry) = attempt::request_for(device, &operation, Some(format.0), &services.model) else {
+                return false;
+            };
             if matches!(active.request.format, Some(ContentFormat::TEXT | ContentFormat::OPAQUE)) {
                 device.formats.single = Some(format.0);
             } else {
@@ -364,7 +374,14 @@ impl Devices {
         }
     }
 
-    fn observe_answered(&mut self, services: &mut Services, key: usize, path: Path, active: &ActiveExchange, message: &Message) {
+    fn observe_answered(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        path: Path,
+        active: &ActiveExchange,
+        message: &Message,
+    ) {
         if !message.code.is_success() {
             self.observe_refused(services, key, path, message.code);
             return;
@@ -402,7 +419,14 @@ impl Devices {
         }
     }
 
-    fn command_answered(&mut self, services: &mut Services, key: usize, id: &str, active: &ActiveExchange, message: &Message) {
+    fn command_answered(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        id: &str,
+        active: &ActiveExchange,
+        message: &Message,
+    ) {
         let Some(queued) = self.table.get(key).and_then(|device| device.commands.get(id)) else { return };
         let operation = queued.command.operation.clone();
         let mut samples = Ok(Vec::new());
@@ -432,21 +456,34 @@ impl Devices {
         self.finish_command(services, key, id, outcome);
     }
 
-    fn observed_by_command(&mut self, services: &mut Services, key: usize, path: Path, active: &ActiveExchange, message: &Message) {
+    fn observed_by_command(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        path: Path,
+        active: &ActiveExchange,
+        message: &Message,
+    ) {
         let (Some(sequence), Some(0)) = (message.observe(), active.request.observe) else { return };
         let token = active.exchange.token();
         let Some(device) = self.table.get_mut(key) else { return };
-        let observation = device
-            .observations
-            .entry(path)
-            .or_insert_with(|| super::observation::Observation::wanted(crate::model::attributes::NotificationAttributes::default()));
+        let observation = device.observations.entry(path).or_insert_with(|| {
+            super::observation::Observation::wanted(crate::model::attributes::NotificationAttributes::default())
+        });
         observation.by_command = true;
         observation.phase = Phase::Active { token, newest: Some((sequence, services.now)), heard_at: services.now };
         self.tokens.insert(token, TokenOwner::Observation(key, path));
         self.persist(services, key);
     }
 
-    fn report_body(&mut self, services: &mut Services, key: usize, path: Path, message: &Message, source: ReportSource) {
+    fn report_body(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        path: Path,
+        message: &Message,
+        source: ReportSource,
+    ) {
         match self.decode_body(services, key, path, message) {
             Ok(samples) => self.report(services, key, samples, source, false),
             Err(error) => {

@@ -26,7 +26,9 @@ impl Devices {
     /// The latest values of the run before, from the retained topics that told them.
     pub fn restore_latest(&mut self, latest: &[RetainedRow]) {
         for row in latest {
-            let Some(key) = row.endpoint.as_ref().and_then(|endpoint| self.key_of_endpoint(endpoint.as_str())) else { continue };
+            let Some(key) = row.endpoint.as_ref().and_then(|endpoint| self.key_of_endpoint(endpoint.as_str())) else {
+                continue;
+            };
             let Ok(Json::Object(body)) = serde_json::from_slice::<Json>(&row.message.payload) else { continue };
             let telemetry = row.message.topic.ends_with("/values");
             let (kind, ts, values) = if telemetry {

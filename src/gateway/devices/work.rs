@@ -42,7 +42,9 @@ impl Devices {
         let quiet = device.quiet_until.is_some_and(|quiet_until| now < quiet_until);
         let listens = device.listens(now);
         let background_first = std::mem::take(&mut device.background_turn);
-        if listens && !quiet && background_first
+        if listens
+            && !quiet
+            && background_first
             && let Some(job) = next_background(device, now)
         {
             return Some(job);
@@ -58,7 +60,12 @@ impl Devices {
     }
 
     /// The first command that may leave now. Those that turn out impossible end at once.
-    fn next_command(&mut self, services: &mut Services, key: usize, listens: bool) -> Option<(Job, Request, Option<Token>)> {
+    fn next_command(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        listens: bool,
+    ) -> Option<(Job, Request, Option<Token>)> {
         let model = services.model.clone();
         let ids: Vec<String> = self.table.get(key)?.commands.iter().map(|queued| queued.command.id.clone()).collect();
         for id in ids {
@@ -108,7 +115,12 @@ impl Devices {
             }
         } else if let Operation::CancelObserve { path } = operation {
             let Some(observation) = device.observations.get_mut(&path) else {
-                self.finish_command(services, key, id, Outcome::failed(ErrorKind::Invalid, format!("path {path} is not observed")));
+                self.finish_command(
+                    services,
+                    key,
+                    id,
+                    Outcome::failed(ErrorKind::Invalid, format!("path {path} is not observed")),
+                );
                 return None;
             };
             observation.by_command = false;
@@ -143,8 +155,9 @@ impl Devices {
             }
             _ => None,
         };
-        let sending = (request.payload.len() > Block { number: 0, more: true, size_exponent: FIRST_BLOCK_EXPONENT }.size())
-            .then(|| Sending { body: request.payload.clone(), offset: 0, size_exponent: FIRST_BLOCK_EXPONENT });
+        let sending = (request.payload.len()
+            > Block { number: 0, more: true, size_exponent: FIRST_BLOCK_EXPONENT }.size())
+        .then(|| Sending { body: request.payload.clone(), offset: 0, size_exponent: FIRST_BLOCK_EXPONENT });
         let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
         let active = (job, request, peer, sending, give_up_at, false);
         self.transmit_request(services, key, active, None, token);
@@ -200,7 +213,13 @@ impl Devices {
         receiving: Option<super::exchange::Receiving>,
     ) {
         let ActiveExchange { job, request, peer, sending, give_up_at, tried_other_words, .. } = active;
-        self.transmit_request(services, key, (job, request, peer, sending, give_up_at, tried_other_words), receiving, None);
+        self.transmit_request(
+            services,
+            key,
+            (job, request, peer, sending, give_up_at, tried_other_words),
+            receiving,
+            None,
+        );
     }
 
     /// Everything that is due at a device.
@@ -220,7 +239,8 @@ impl Devices {
         let window_over = device.awake_until.is_some_and(|awake_until| awake_until <= now);
         if window_over && device.state == State::Online && device.registration.is_some() && device.exchange.is_none() {
             self.fall_asleep(services, key);
-        } else if window_over && let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_ref()) {
+        } else if window_over && let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_ref())
+        {
             // The request under way decides: its answer keeps the device awake, its end lets it sleep.
             let deadline = active.exchange.deadline();
             if let Some(device) = self.table.get_mut(key) {
@@ -264,7 +284,8 @@ impl Devices {
                 self.continue_request(services, key, active, None);
                 return;
             }
-            let heard_meanwhile = device.heard_at.is_some_and(|heard_at| now.saturating_since(heard_at) < RESPONSE_TIMEOUT);
+            let heard_meanwhile =
+                device.heard_at.is_some_and(|heard_at| now.saturating_since(heard_at) < RESPONSE_TIMEOUT);
             if active.request.accept.is_some() && heard_meanwhile {
                 // Some clients drop a request whose Accept they do not know.
                 device.formats.no_accept = true;
@@ -340,7 +361,13 @@ impl Devices {
     }
 
     /// An observation that the device refused.
-    pub(super) fn observe_refused(&mut self, services: &mut Services, key: usize, path: crate::model::path::Path, code: Code) {
+    pub(super) fn observe_refused(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        path: crate::model::path::Path,
+        code: Code,
+    ) {
         let Some(device) = self.table.get_mut(key) else { return };
         if let Some(observation) = device.observations.get_mut(&path) {
             observation.phase = Phase::Refused { code: code.0 };

@@ -78,7 +78,8 @@ pub fn accept_for(device: &Device) -> Option<ContentFormat> {
     if device.formats.no_accept || registration.version < Version::V1_1 {
         return None;
     }
-    let preference = [ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR, ContentFormat::TLV];
+    let preference =
+        [ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR, ContentFormat::TLV];
     if registration.formats.is_empty() {
         return Some(ContentFormat::SENML_CBOR);
     }
@@ -151,7 +152,8 @@ fn with_instance(
 ) -> Result<Request, CommandError> {
     let typed = typed_values(device, values, None, model)?;
     let format = forced.unwrap_or_else(|| multiple_format(device));
-    request.payload = content::encode_new_instance(format, instance, &typed, &device.model(model)).map_err(unencodable)?;
+    request.payload =
+        content::encode_new_instance(format, instance, &typed, &device.model(model)).map_err(unencodable)?;
     request.format = Some(format);
     Ok(request)
 }
@@ -193,7 +195,8 @@ fn typed_values(
             Some(resource_type) => Value::from_json(json, resource_type),
             None => Value::from_untyped_json(json),
         };
-        let value = value.map_err(|error| CommandError::new(ErrorKind::Invalid, format!("value of {path}: {error}")))?;
+        let value =
+            value.map_err(|error| CommandError::new(ErrorKind::Invalid, format!("value of {path}: {error}")))?;
         typed.push((*path, value));
     }
     Ok(typed)
@@ -214,7 +217,8 @@ fn multiple_format(device: &Device) -> ContentFormat {
     }
     match device.registration.as_ref() {
         Some(registration) if registration.version >= Version::V1_1 => {
-            let announced = [ContentFormat::SENML_CBOR, ContentFormat::TLV, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
+            let announced =
+                [ContentFormat::SENML_CBOR, ContentFormat::TLV, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
             let known = announced.into_iter().find(|format| registration.formats.contains(&format.0));
             known.unwrap_or(ContentFormat::SENML_CBOR)
         }
@@ -230,7 +234,8 @@ fn is_multiple(format: ContentFormat) -> bool {
 pub fn next_write_format(request: &Request) -> Option<ContentFormat> {
     let refused = request.format?;
     let single = [ContentFormat::TEXT, ContentFormat::OPAQUE, ContentFormat::TLV, ContentFormat::SENML_CBOR];
-    let multiple = [ContentFormat::TLV, ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
+    let multiple =
+        [ContentFormat::TLV, ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
     if single[..2].contains(&refused) {
         return Some(ContentFormat::TLV);
     }
@@ -241,7 +246,12 @@ pub fn next_write_format(request: &Request) -> Option<ContentFormat> {
 }
 
 /// The outcome of an answered operation. `samples` is the decoded body of a read or observe.
-pub fn outcome_of(operation: &Operation, answer: &Message, samples: Result<Vec<Sample>, String>, links: Option<Json>) -> Outcome {
+pub fn outcome_of(
+    operation: &Operation,
+    answer: &Message,
+    samples: Result<Vec<Sample>, String>,
+    links: Option<Json>,
+) -> Outcome {
     let code = answer.code.to_string();
     if !answer.code.is_success() {
         return Outcome::Failed { code: Some(code), error: None };
@@ -250,7 +260,10 @@ pub fn outcome_of(operation: &Operation, answer: &Message, samples: Result<Vec<S
     match operation {
         Operation::Read { path } | Operation::Observe { path } => match samples {
             Err(error) => {
-                return Outcome::Failed { code: Some(code), error: Some(CommandError::new(ErrorKind::BadAnswer, error)) };
+                return Outcome::Failed {
+                    code: Some(code),
+                    error: Some(CommandError::new(ErrorKind::BadAnswer, error)),
+                };
             }
             Ok(samples) => insert_samples(&mut body, *path, samples),
         },

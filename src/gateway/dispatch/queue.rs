@@ -75,8 +75,7 @@ impl CommandQueue {
 
     /// Adds one behind its equals.
     pub fn push(&mut self, queued: QueuedCommand) {
-        let position =
-            self.commands.partition_point(|waiting| waiting.command.priority >= queued.command.priority);
+        let position = self.commands.partition_point(|waiting| waiting.command.priority >= queued.command.priority);
         self.commands.insert(position, queued);
     }
 

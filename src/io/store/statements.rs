@@ -293,7 +293,6 @@ impl Database {
         let rows = statement.query_map([], retained_row)?;
         rows.collect()
     }
-
 }
 
 fn remove(transaction: &Transaction<'_>, number: i64, waiting: &PendingSpool) -> Result<usize, rusqlite::Error> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::gateway::store::{RetainedRow, SpoolExtent, SpoolSegment, SpoolRow, StoreSequence, StoreWrite};
+use crate::gateway::store::{RetainedRow, SpoolExtent, SpoolRow, SpoolSegment, StoreSequence, StoreWrite};
 use crate::gateway::vocabulary::Input;
 use crate::model::endpoint::Endpoint;
 use crate::model::message::{Message, QualityOfService};
@@ -156,7 +156,7 @@ fn ids(rows: &[SpoolRow]) -> Vec<u64> {
 fn every_write_survives_closing_and_opening() {
     let directory = tempfile::tempdir().unwrap();
     let (mut host, state, notes) = Host::open(at_once(directory.path()));
-    assert_eq!((state.devices.len(), state.spools["local"]), (0, SpoolExtent::default()));
+    assert_eq!((state.devices.len(), state.spools["local"].clone()), (0, SpoolExtent::default()));
     assert_eq!(notes, Vec::<String>::new());
     let peculiar = SpoolRow {
         id: 2,
@@ -196,7 +196,10 @@ fn every_write_survives_closing_and_opening() {
     assert_eq!(state.state["k"], [7]);
     let bytes = row(1, b"{}").charged_bytes() + peculiar.charged_bytes();
     assert_eq!(state.spools["local"], SpoolExtent { last: 2, segments: vec![segment(2, 2, bytes)] });
-    assert_eq!(state.spools["later"], SpoolExtent { last: 9, segments: vec![segment(9, 1, row(9, b"x").charged_bytes())] });
+    assert_eq!(
+        state.spools["later"],
+        SpoolExtent { last: 9, segments: vec![segment(9, 1, row(9, b"x").charged_bytes())] }
+    );
     assert_eq!(host.spool(0, 10), [row(1, b"{}"), peculiar]);
     assert_eq!(host.retained(None, 10), ["t/2=two"]);
     let mode = fs::metadata(directory.path().join("state.db")).unwrap().permissions().mode();

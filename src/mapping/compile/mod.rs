@@ -1,7 +1,11 @@
 //! Mapping files become a [`Plan`]: each section checked and compiled, problems of all files collected.
 
+mod downlink;
+mod example;
 mod observe;
+mod publish;
 mod settings;
+mod shadow;
 mod value;
 
 use super::file::keys::{self, SectionKeys};
@@ -22,7 +26,7 @@ pub const DEFAULT_MAPPING_NAME: &str = "mappings/default.toml";
 pub const DEFAULT_MAPPING: &str = include_str!("../../../mappings/default.toml");
 
 /// Most telemetry, attribute and ignore rules of all files.
-pub const MAX_RULES: usize = 20_000;
+pub const MAX_RULES: usize = 5_000;
 
 /// What the compilation of a section needs to know.
 pub(super) struct Context<'a> {
@@ -63,11 +67,16 @@ fn compile_file(plan: &mut Plan, name: &str, text: &str, built_in: bool, model: 
         name: name.to_owned(),
         devices: devices.map(|section| DeviceMatch::compile(&section, &mut diagnostics)).unwrap_or_default(),
         settings: settings.map(|section| settings::compile(&section, &mut diagnostics)).unwrap_or_default(),
-        built_in,
     });
     let defaults = settings::Defaults::compile(defaults.as_ref(), &mut diagnostics);
     let context = Context { model, file: position, defaults };
+    let (first_rule, first_desired, first_command) = (plan.rules.len(), plan.desired.len(), plan.commands.len());
     compile_rules(plan, &root, &context, &mut diagnostics);
+    compile_others(plan, &root, &context, &mut diagnostics);
+    // The default mapping stands behind others on purpose.
+    if !built_in {
+        shadow::check(plan, &context, first_rule, first_desired, first_command, &mut diagnostics);
+    }
     for refused in [&keys::SUBSCRIBE, &keys::HTTP] {
         refuse(&root, refused, &mut diagnostics);
     }
@@ -102,6 +111,26 @@ fn compile_rules(plan: &mut Plan, root: &Section<'_>, context: &Context<'_>, dia
         }
         let line = diagnostics.line(section.offset);
         plan.rules.push(Rule { file: context.file, line, pattern, action });
+    }
+}
+
+/// Desired keys, commands, publish rules and examples.
+fn compile_others(plan: &mut Plan, root: &Section<'_>, context: &Context<'_>, diagnostics: &mut Diagnostics) {
+    for section in root.tables("desired", diagnostics) {
+        plan.desired.extend(downlink::desired(&section, context, diagnostics));
+    }
+    for section in root.tables("command", diagnostics) {
+        plan.commands.extend(downlink::command(&section, context, diagnostics));
+    }
+    for section in root.tables("publish", diagnostics) {
+        plan.publishes.extend(publish::compile(&section, context, diagnostics));
+    }
+    for section in root.tables("example", diagnostics) {
+        plan.examples.extend(example::compile(&section, context, diagnostics));
+    }
+    let others = [plan.desired.len(), plan.commands.len(), plan.publishes.len(), plan.examples.len()];
+    if others.into_iter().any(|count| count > MAX_RULES) {
+        diagnostics.error_in_file(format!("there are more than {MAX_RULES} sections of one kind"), "use wildcards");
     }
 }
 

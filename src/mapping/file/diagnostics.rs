@@ -38,6 +38,15 @@ impl Diagnostics {
         self.push(Severity::Warning, Some(self.line(offset)), message.into(), hint.into());
     }
 
+    pub(in crate::mapping) fn warning_at_line(
+        &mut self,
+        line: usize,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(Severity::Warning, Some(line), message.into(), hint.into());
+    }
+
     fn push(&mut self, severity: Severity, line: Option<usize>, message: String, hint: String) {
         let problem = Problem { severity, file: self.file.clone(), line, message, hint };
         // An error outlives the bound: without it a broken file could pass for a good one.

@@ -58,8 +58,9 @@ impl Conversion {
         }
     }
 
+    /// Whether scale and offset change nothing.
     #[expect(clippy::float_cmp, reason = "1 and 0 as written mean that nothing is to be done")]
-    fn is_linear_identity(&self) -> bool {
+    pub(in crate::mapping) fn is_linear_identity(&self) -> bool {
         self.scale == 1.0 && self.offset == 0.0
     }
 

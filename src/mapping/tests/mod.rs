@@ -1,6 +1,12 @@
 //! Tests of the plan as a whole: files in, answers out.
 
 mod default_mapping;
+mod downlink;
+mod examples;
+mod explain;
+mod invalid;
+mod publish;
+mod schema;
 mod uplink;
 mod wishes;
 

@@ -263,7 +263,7 @@ fn preference(
 /// The version of an object that a device does not state (Core TS 1.2.2 Table E-1; TS 1.1 Appendix E).
 ///
 /// A device that does not even state its enabler version counts as 1.0.
-fn implied_version(id: u16, enabler: Option<Version>) -> Version {
+pub(crate) fn implied_version(id: u16, enabler: Option<Version>) -> Version {
     let enabler = enabler.unwrap_or(Version::V1_0);
     if enabler >= Version::V1_2 {
         match id {

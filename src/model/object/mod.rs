@@ -18,6 +18,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use catalogue::ObjectModel;
+pub(crate) use catalogue::implied_version;
 pub(in crate::model) use names::snake_case;
 
 use super::path::Path;

@@ -125,7 +125,10 @@ mod tests {
     #[test]
     fn inbound_topics_are_told_apart_and_names_decoded() {
         let base = "plant/lwm2m";
-        assert_eq!(parse_topic(base, "plant/lwm2m/bridge/request/device/options"), Some(Inbound::Request("device/options".into())));
+        assert_eq!(
+            parse_topic(base, "plant/lwm2m/bridge/request/device/options"),
+            Some(Inbound::Request("device/options".into()))
+        );
         assert_eq!(parse_topic(base, "plant/lwm2m/a%2Fb/command"), Some(Inbound::Command("a/b".into())));
         assert_eq!(parse_topic(base, "plant/lwm2m/%62ridge/set"), Some(Inbound::Set("bridge".into())));
         assert_eq!(parse_topic(base, "plant/lwm2m/bridge/info"), Some(Inbound::Info));

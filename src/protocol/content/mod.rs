@@ -369,6 +369,8 @@ pub fn encode_new_instance(
     values: &[(Path, Value)],
     types: &dyn ResourceTypes,
 ) -> Result<Vec<u8>, ContentError> {
-    let _ = (instance, values, types);
-    Err(ContentError::UnsupportedFormat(format.0))
+    let object = instance.truncated(1).unwrap_or(instance);
+    let samples: Vec<Sample> =
+        values.iter().map(|(path, value)| Sample { path: *path, value: value.clone(), ts: None }).collect();
+    encode_samples(format, object, &samples, types)
 }
