@@ -37,18 +37,14 @@ pub(super) fn compile(
     let own = observe::view(section, diagnostics);
     let observe =
         own.as_ref().map_or_else(|| context.defaults.observe.clone(), |own| own.over(&context.defaults.observe));
-    let rule = ValueRule {
-        kind: if section.keys == &TELEMETRY { KeyKind::Telemetry } else { KeyKind::Attribute },
-        keys: keys?,
-        decode,
-        conversion,
-        unit: section.text("unit", diagnostics).map(|unit| unit.value.into()),
-        observe: observe.into_attributes(),
-        read: read(section, diagnostics),
-        report: report(section, diagnostics),
-        sinks: sinks(section, diagnostics),
-        also: section.boolean("also", diagnostics).unwrap_or(false),
-    };
+    let unit = section.text("unit", diagnostics).map(|unit| unit.value.into());
+    let (read, report) = (read(section, diagnostics), report(section, diagnostics));
+    let (sinks, also) = (sinks(section, diagnostics), section.boolean("also", diagnostics).unwrap_or(false));
+    let kind = if section.keys == &TELEMETRY { KeyKind::Telemetry } else { KeyKind::Attribute };
+    // Only here, so that one pass tells all that is wrong with the section.
+    let keys = keys?;
+    let observe = observe.into_attributes();
+    let rule = ValueRule { kind, keys, decode, conversion, unit, observe, read, report, sinks, also };
     if let Some(pattern) = pattern {
         check_pattern(section, pattern, &rule, diagnostics);
         let thresholds = own.is_some_and(|own| own.has_thresholds());
