@@ -62,10 +62,13 @@ fn compile_file(plan: &mut Plan, name: &str, text: &str, built_in: bool, model: 
     let mut one = |key: &str| root.tables(key, &mut diagnostics).into_iter().next();
     let (devices, settings, defaults) = (one("match"), one("settings"), one("defaults"));
     let position = plan.files.len();
+    let (settings, queue_mode) =
+        settings.map(|section| settings::compile(&section, &mut diagnostics)).unwrap_or_default();
     plan.files.push(PlanFile {
         name: name.to_owned(),
         devices: devices.map(|section| DeviceMatch::compile(&section, &mut diagnostics)).unwrap_or_default(),
-        settings: settings.map(|section| settings::compile(&section, &mut diagnostics)).unwrap_or_default(),
+        settings,
+        queue_mode,
     });
     let defaults = settings::Defaults::compile(defaults.as_ref(), &mut diagnostics);
     let context = Context { model, file: position, defaults };
