@@ -10,7 +10,7 @@
 //! - It cannot be stopped: its threads end with the process.
 //! - It reports ordinary events as errors; [`LOG_DIRECTIVE`] keeps the log quiet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl BrokerHandle {
 pub fn start(
     listen: SocketAddr,
     listen_v5: Option<SocketAddr>,
-    users: HashMap<String, String>,
+    users: &BTreeMap<String, String>,
 ) -> Result<BrokerHandle, BrokerError> {
     for address in std::iter::once(listen).chain(listen_v5) {
         if users.is_empty() && !address.ip().is_loopback() {
@@ -116,7 +116,7 @@ pub fn start(
                 connection_timeout_ms: CONNECT_TIMEOUT_MS,
                 max_payload_size: MAX_PACKET_BYTES,
                 max_inflight_count: 256,
-                auth: (!users.is_empty()).then(|| users.clone()),
+                auth: (!users.is_empty()).then(|| users.clone().into_iter().collect()),
                 external_auth: None,
                 dynamic_filters: true,
             },
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn later_subscriber_receives_what_was_retained_and_then_what_comes() {
-        let broker = start(local(0), None, HashMap::new()).unwrap();
+        let broker = start(local(0), None, &BTreeMap::new()).unwrap();
         assert_ne!(broker.address().port(), 0);
         let (sender, mut sender_events) = client("sender", broker.address());
         sender.try_publish("a/b", QoS::AtLeastOnce, true, "kept").unwrap();
@@ -229,9 +229,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn subscriber_receives_hundreds_of_retained_messages_with_qos_0() {
+        let broker = start(local(0), None, &BTreeMap::new()).unwrap();
+        let (sender, mut sender_events) = client("sender", broker.address());
+        for number in 0..300 {
+            sender.try_publish(format!("a/{number}"), QoS::AtLeastOnce, true, "kept").unwrap();
+            wait_for_puback(&mut sender_events).await;
+        }
+        let (receiver, mut events) = client("receiver", broker.address());
+        receiver.try_subscribe("#", QoS::AtMostOnce).unwrap();
+        let mut topics = std::collections::BTreeSet::new();
+        while topics.len() < 300 {
+            topics.insert(next_publish(&mut events).await.topic);
+        }
+    }
+
+    #[tokio::test]
     async fn users_are_asked_for_their_password() {
-        let users = HashMap::from([("anna".to_owned(), "right".to_owned())]);
-        let broker = start(local(0), Some(local(0)), users).unwrap();
+        let users = BTreeMap::from([("anna".to_owned(), "right".to_owned())]);
+        let broker = start(local(0), Some(local(0)), &users).unwrap();
         assert_ne!(Some(broker.address()), broker.address_v5());
         for (password, welcome) in [("wrong", false), ("right", true)] {
             let mut options = MqttOptions::new("anna", "127.0.0.1", broker.address().port());
@@ -244,10 +260,10 @@ mod tests {
     #[test]
     fn addresses_that_are_taken_or_open_to_everybody_are_refused() {
         let taken = TcpListener::bind(local(0)).unwrap();
-        let refusal = start(taken.local_addr().unwrap(), None, HashMap::new()).unwrap_err();
+        let refusal = start(taken.local_addr().unwrap(), None, &BTreeMap::new()).unwrap_err();
         assert!(matches!(refusal, BrokerError::Listen { .. }), "{refusal}");
         let open = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        assert!(matches!(start(open, None, HashMap::new()), Err(BrokerError::OpenToNetwork(_))));
-        assert!(matches!(start(local(0), Some(open), HashMap::new()), Err(BrokerError::OpenToNetwork(_))));
+        assert!(matches!(start(open, None, &BTreeMap::new()), Err(BrokerError::OpenToNetwork(_))));
+        assert!(matches!(start(local(0), Some(open), &BTreeMap::new()), Err(BrokerError::OpenToNetwork(_))));
     }
 }
