@@ -4,4 +4,5 @@
 mod architecture;
 mod config;
 mod conformance;
+mod end_to_end;
 mod simulation;
