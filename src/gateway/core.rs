@@ -155,6 +155,7 @@ impl Core {
                 let answer = self.answer_query(query);
                 self.services.outputs.push_back(Output::Answer { request, answer });
             }
+            Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => self.bridge.publish_stop(&mut self.services),
         }
         self.end_of_input();
