@@ -1,3 +1,5 @@
 //! The `lwm2mqtt` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lwm2mqtt::cli::run()
+}

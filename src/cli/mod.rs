@@ -1,1 +1,146 @@
 //! The command line: one module for each command.
+//!
+//! Exit codes: 0 fine; 1 it failed; 2 the command line or a configuration or mapping file is wrong. What a command is
+//! asked for goes to standard output, why it failed to standard error.
+
+pub mod arguments;
+mod check;
+mod decode;
+mod explain;
+mod gateway_api;
+mod permit_join;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::{Loaded, Settings, Sources, json_schema, load};
+use crate::daemon::sources::with_sources;
+use crate::model::object::ObjectModel;
+use crate::model::time::WallTime;
+use arguments::{Arguments, Command, ConfigArguments, SchemaOf};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Fine,
+    Failed,
+    /// The command line or a file that the user wrote is wrong.
+    Wrong,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Fine => 0,
+            Ending::Failed => 1,
+            Ending::Wrong => 2,
+        })
+    }
+}
+
+/// Where a command writes.
+struct Terminal<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Terminal<'_> {
+    /// Writes a line of what was asked for.
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{line}")
+    }
+
+    /// Writes JSON that was asked for.
+    fn say_json(&mut self, json: &serde_json::Value) -> io::Result<()> {
+        writeln!(self.out, "{json:#}")
+    }
+
+    /// Writes why it failed.
+    fn complain(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.err, "{line}")
+    }
+}
+
+/// Reads the command line of this process and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    // Not locked: the gateway's other threads write log lines meanwhile.
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut terminal = Terminal { out: &mut out, err: &mut err };
+    with_sources(|sources| run_with(std::env::args_os(), sources, &mut terminal)).into()
+}
+
+fn run_with(
+    arguments: impl IntoIterator<Item = OsString>,
+    sources: &Sources<'_>,
+    terminal: &mut Terminal<'_>,
+) -> Ending {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let text = error.render();
+            // Help and version were asked for; everything else is a complaint.
+            let wanted = !error.use_stderr();
+            let target: &mut dyn Write = if wanted { &mut *terminal.out } else { &mut *terminal.err };
+            let _ = write!(target, "{text}");
+            return if wanted { Ending::Fine } else { Ending::Wrong };
+        }
+    };
+    match dispatch(&arguments.command, sources, terminal) {
+        Ok(ending) => ending,
+        // Whoever reads has closed: `lwm2mqtt schema config | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ending::Fine,
+        Err(_) => Ending::Failed,
+    }
+}
+
+fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_>) -> io::Result<Ending> {
+    match command {
+        Command::Run(_) => not_wired("run", terminal),
+        Command::Demo(_) => not_wired("demo", terminal),
+        Command::Simulate(_) => not_wired("simulate", terminal),
+        Command::Check(arguments) => check::check(arguments, sources, &object_model(), terminal),
+        Command::Explain(arguments) => explain::explain(arguments, sources, &object_model(), terminal),
+        Command::Decode(arguments) => decode::decode(arguments, &object_model(), wall_now(), terminal),
+        Command::Schema(arguments) => match arguments.of {
+            SchemaOf::Config => terminal.say_json(&json_schema()).map(|()| Ending::Fine),
+            SchemaOf::Mapping => not_wired("schema mapping", terminal),
+        },
+        Command::PermitJoin(arguments) => permit_join::permit_join(arguments, sources, terminal),
+    }
+}
+
+fn not_wired(command: &str, terminal: &mut Terminal<'_>) -> io::Result<Ending> {
+    terminal.complain(&format!("error: '{command}' is not wired into this program"))?;
+    Ok(Ending::Failed)
+}
+
+/// The definitions that this program knows.
+fn object_model() -> ObjectModel {
+    ObjectModel::default()
+}
+
+/// The wall clock, from which relative times in a payload count.
+fn wall_now() -> WallTime {
+    let since_epoch = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    WallTime::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The settings, or `None` after their problems have been told.
+fn load_settings(
+    arguments: &ConfigArguments,
+    sources: &Sources<'_>,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Option<Settings>> {
+    let Loaded { settings, problems, .. } = load(arguments.config.as_deref(), sources);
+    for problem in &problems {
+        terminal.complain(&problem.to_string())?;
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests;

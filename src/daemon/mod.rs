@@ -1,1 +1,3 @@
 //! Wiring of the parts in one visible order, and their life: start, reload, drain.
+
+pub mod sources;

@@ -1,5 +1,15 @@
 //! The state machines of the gateway and the core that joins them. Pure: no socket, file, clock or randomness of its own.
 
+pub mod bridge;
+pub mod clock;
 pub mod configuration;
+pub mod core;
+pub mod delivery;
+pub mod devices;
+pub mod dispatch;
+pub mod inbound;
+pub mod journal;
+pub mod queries;
+pub mod services;
 pub mod store;
 pub mod vocabulary;

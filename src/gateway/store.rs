@@ -146,17 +146,29 @@ pub struct StoreBatch {
     pub writes: Vec<StoreWrite>,
 }
 
-/// How much a spool holds.
+/// Consecutive rows of a spool, summed up: what dropping the oldest data goes by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SpoolExtent {
-    /// Lowest id, 0 if empty.
-    pub first: u64,
-    /// Highest id ever used, 0 if none.
+pub struct SpoolSegment {
+    /// Highest id in it.
     pub last: u64,
     /// Rows.
     pub rows: u64,
     /// Sum of [`SpoolRow::charged_bytes`].
     pub bytes: u64,
+    /// When its newest row was queued.
+    pub newest: WallTime,
+}
+
+/// Rows whose ids agree in `id / ROWS_PER_SEGMENT` are one [`SpoolSegment`].
+pub const ROWS_PER_SEGMENT: u64 = 256;
+
+/// What a spool holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpoolExtent {
+    /// Highest id ever used, 0 if none; survives the deletion of all rows.
+    pub last: u64,
+    /// The rows, in ascending order.
+    pub segments: Vec<SpoolSegment>,
 }
 
 /// Everything the core needs at start. Spool rows and retained payloads stay in the store until they are read.
@@ -170,4 +182,6 @@ pub struct StoredState {
     pub state: BTreeMap<String, Vec<u8>>,
     /// Spools by sink name.
     pub spools: BTreeMap<String, SpoolExtent>,
+    /// Retained rows of devices whose topic ends in `/values` or `/attributes`.
+    pub latest: Vec<RetainedRow>,
 }

@@ -1,1 +1,8 @@
-//! What operators see of the inside: one type for each event, log line and metric together.
+//! What operators see of the inside: what can be counted, the metrics, and how often a log line may repeat.
+//!
+//! Nothing here decides anything: machines tell what happened ([`occurrence`]), [`metrics`] counts it and
+//! [`log_limit`] keeps one noisy peer from filling the log.
+
+pub mod log_limit;
+pub mod metrics;
+pub mod occurrence;

@@ -1,1 +1,15 @@
 //! The only part that touches the operating system: sockets, clock, SQLite, MQTT, HTTP.
+//!
+//! An adapter translates between the words of the core and the outside. What it has to tell goes into the one bounded
+//! channel of the core ([`InputSender`]), whole batches at a time, since waking the core costs more than what a batch
+//! holds; what it has to do comes over a bounded channel of its own.
+
+pub mod clock;
+pub mod files;
+pub mod fleet;
+pub mod http;
+pub mod mqtt;
+pub mod store;
+
+/// Where every adapter puts what happens to the core, in order, one batch for each turn of the adapter.
+pub type InputSender = tokio::sync::mpsc::Sender<Vec<crate::gateway::vocabulary::Input>>;

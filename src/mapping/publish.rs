@@ -90,6 +90,12 @@ impl Plan {
             .collect()
     }
 
+    /// Whether any file has a `[[publish]]` rule: without one nothing needs to be gathered for them.
+    #[must_use]
+    pub fn has_publish_rules(&self) -> bool {
+        !self.publishes.is_empty()
+    }
+
     /// The messages of all `[[publish]]` rules that fit. A rule whose topic needs what the source does not have makes
     /// none.
     #[must_use]

@@ -1,118 +1,149 @@
-//! Durations and sizes as people write them in configuration, mapping files and JSON options: `30s`, `1h30m`, `256MiB`.
+//! Durations and sizes as people write them: `"30s"`, `"12h"`, `"1h30m"`, `"64MiB"`.
+//!
+//! Every text that [`format_duration`] and [`format_size`] write is read back to the same value.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Longest text that a unit parser looks at, in bytes.
-const MAX_TEXT_BYTES: usize = 64;
-
-/// Suffixes of durations with their length in microseconds, longest unit first.
-const DURATION_UNITS: [(&str, u64); 7] = [
-    ("w", 7 * 86_400_000_000),
-    ("d", 86_400_000_000),
-    ("h", 3_600_000_000),
-    ("m", 60_000_000),
-    ("s", 1_000_000),
-    ("ms", 1_000),
-    ("us", 1),
-];
-
-/// Suffixes of sizes with their length in bytes.
-const SIZE_UNITS: [(&str, u64); 7] = [
-    ("B", 1),
-    ("kB", 1_000),
-    ("KiB", 1 << 10),
-    ("MB", 1_000_000),
-    ("MiB", 1 << 20),
-    ("GB", 1_000_000_000),
-    ("GiB", 1 << 30),
-];
-
-/// Why a text is no duration or size.
+/// Why a text is no duration or size; the text says what would be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// The text is no duration.
-    #[error(
-        "'{0}' is no duration; write a number with its unit, such as \"500ms\", \"30s\", \"5m\", \"12h\" or \"7d\""
-    )]
-    Duration(String),
-    /// The text is no size.
-    #[error("'{0}' is no size; write a whole number with its unit, such as \"4096B\", \"64KiB\" or \"256MiB\"")]
-    Size(String),
+    /// Nothing there.
+    #[error("is empty; write a number and a unit, such as {0}")]
+    Empty(&'static str),
+    /// A number is missing before a unit, or something else stands there.
+    #[error("'{0}' does not start with a whole number; write it like {1}")]
+    NoNumber(String, &'static str),
+    /// A number without unit.
+    #[error("'{0}' has no unit; write it like {1}")]
+    NoUnit(String, &'static str),
+    /// A unit that does not exist.
+    #[error("'{0}' is no unit; the units are {1}")]
+    UnknownUnit(String, &'static str),
+    /// A compound such as `30m1h` or `1h1h`.
+    #[error("'{0}': units go from the largest to the smallest, each once, as in 1h30m")]
+    Order(String),
+    /// More than the type holds.
+    #[error("'{0}' is too large")]
+    TooLarge(String),
 }
 
-/// A duration such as `500ms`, `1.5s`, `5m`, `1h30m` or `0s`. Units: `us ms s m h d w`; each part needs its unit.
+const DURATION_EXAMPLE: &str = "\"30s\"";
+const DURATION_UNITS: &str = "ms, s, m, h, d";
+const SIZE_EXAMPLE: &str = "\"64MiB\"";
+const SIZE_UNITS: &str = "B, KiB, MiB, GiB, TiB (and kB, MB, GB, TB in steps of 1000)";
+
+/// Milliseconds of each unit, from the largest.
+const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Bytes of each unit. The binary ones come first, so that [`format_size`] prefers them.
+const SIZES: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// Reads a duration: whole numbers with the units `ms`, `s`, `m`, `h`, `d`, largest first.
 ///
 /// # Errors
-/// For anything else, and for durations beyond 2^64 microseconds.
+/// If the text is anything else or longer than 2⁶⁴ milliseconds.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    duration_micros(text)
-        .map(Duration::from_micros)
-        .ok_or_else(|| UnitError::Duration(text.chars().take(MAX_TEXT_BYTES).collect()))
-}
-
-fn duration_micros(text: &str) -> Option<u64> {
-    if text.is_empty() || text.len() > MAX_TEXT_BYTES {
-        return None;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(UnitError::Empty(DURATION_EXAMPLE));
     }
-    let mut rest = text;
-    let mut total = 0_u64;
+    let mut millis = 0_u64;
+    let mut previous = u64::MAX;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|&end| end > 0)?;
-        let (number, tail) = rest.split_at(digits);
-        let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(end);
-        let (_, micros) = DURATION_UNITS.into_iter().find(|(name, _)| *name == unit)?;
-        total = total.checked_add(scaled(number, micros)?)?;
-        rest = tail;
+        let (number, unit, after) = next_part(rest, text, DURATION_EXAMPLE)?;
+        let Some((_, unit_millis)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
+            return Err(UnitError::UnknownUnit(shortened(unit), DURATION_UNITS));
+        };
+        if *unit_millis >= previous {
+            return Err(UnitError::Order(shortened(text)));
+        }
+        previous = *unit_millis;
+        millis = number
+            .checked_mul(*unit_millis)
+            .and_then(|part| millis.checked_add(part))
+            .ok_or_else(|| UnitError::TooLarge(shortened(text)))?;
+        rest = after;
     }
-    Some(total)
+    Ok(Duration::from_millis(millis))
 }
 
-/// A decimal number times a unit, exact down to one; finer fractions are cut off.
-fn scaled(number: &str, unit: u64) -> Option<u64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
-        return None;
-    }
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(unit) / scale;
-    whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
-}
-
-/// A size in bytes such as `4096B`, `64KiB`, `256MiB` or `1GB`.
+/// Reads a size in bytes: one whole number with one unit, `B`, `KiB`, `MiB`, `GiB`, `TiB`, or the decimal ones.
 ///
 /// # Errors
-/// For anything else, and for sizes beyond 2^64 bytes.
+/// If the text is anything else or more than 2⁶⁴ bytes.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
-    size_bytes(text).ok_or_else(|| UnitError::Size(text.chars().take(MAX_TEXT_BYTES).collect()))
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(UnitError::Empty(SIZE_EXAMPLE));
+    }
+    let (number, unit, after) = next_part(trimmed, text, SIZE_EXAMPLE)?;
+    let known = SIZES.iter().find(|(name, _)| *name == unit).filter(|_| after.is_empty());
+    let Some((_, unit_bytes)) = known else {
+        return Err(UnitError::UnknownUnit(
+            shortened(trimmed.trim_start_matches(|c: char| c.is_ascii_digit())),
+            SIZE_UNITS,
+        ));
+    };
+    number.checked_mul(*unit_bytes).ok_or_else(|| UnitError::TooLarge(shortened(text)))
 }
 
-fn size_bytes(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).filter(|&end| end > 0)?;
-    let (number, unit) = text.split_at(end);
-    let (_, bytes) = SIZE_UNITS.into_iter().find(|(name, _)| *name == unit)?;
-    number.parse::<u64>().ok()?.checked_mul(bytes)
-}
-
-/// A duration in the form that [`parse_duration`] reads back: `1h30m`, `1s500ms`, `0s`. Nanoseconds are cut off.
+/// Writes a duration in the shortest way that [`parse_duration`] reads; parts below a millisecond are cut.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
-    let mut rest = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    // Weeks are read but not written: "14d" says more than "2w" beside other days.
-    for (unit, micros) in DURATION_UNITS.into_iter().skip(1) {
-        let count = rest / micros;
+    for (unit, millis) in DURATIONS {
+        let count = rest / millis;
         if count > 0 {
-            text.push_str(&count.to_string());
-            text.push_str(unit);
-            rest %= micros;
+            let _ = write!(text, "{count}{unit}");
+            rest %= millis;
         }
     }
     text
+}
+
+/// Writes a size with the largest unit that divides it.
+#[must_use]
+pub fn format_size(bytes: u64) -> String {
+    let (unit, unit_bytes) =
+        SIZES.into_iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)).unwrap_or(("B", 1));
+    format!("{}{unit}", bytes / unit_bytes)
+}
+
+/// Number, unit and what follows.
+fn next_part<'a>(rest: &'a str, whole: &str, example: &'static str) -> Result<(u64, &'a str, &'a str), UnitError> {
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (number, after) = rest.split_at(digits);
+    if number.is_empty() {
+        return Err(UnitError::NoNumber(shortened(whole), example));
+    }
+    let number = number.parse().map_err(|_| UnitError::TooLarge(shortened(whole)))?;
+    let after = after.trim_start();
+    let letters = after.find(|c: char| c.is_ascii_digit() || c.is_whitespace()).unwrap_or(after.len());
+    let (unit, after) = after.split_at(letters);
+    if unit.is_empty() {
+        return Err(UnitError::NoUnit(shortened(whole), example));
+    }
+    Ok((number, unit, after.trim_start()))
+}
+
+/// Keeps messages short whatever stands in a file.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 #[cfg(test)]
@@ -120,47 +151,80 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_with_their_units() {
+    fn durations_are_read() {
         for (text, millis) in [
             ("0s", 0),
-            ("500ms", 500),
-            ("1.5s", 1_500),
+            ("100ms", 100),
             ("30s", 30_000),
+            ("93s", 93_000),
             ("5m", 300_000),
-            ("1h30m", 5_400_000),
             ("12h", 43_200_000),
             ("7d", 604_800_000),
-            ("1w", 604_800_000),
+            ("1h30m", 5_400_000),
+            (" 1h 30m ", 5_400_000),
+            ("1s500ms", 1_500),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
     }
 
     #[test]
-    fn texts_without_unit_or_with_another_are_no_duration() {
-        for text in
-            ["", "5", "s", "5 s", "5x", "-5s", "1..5s", ".5s", "5s3", "99999999999999999999s", "5min", "600000w5"]
+    fn what_is_no_duration_is_told_why() {
+        for (text, part) in [
+            ("", "is empty"),
+            ("30", "no unit"),
+            ("s", "whole number"),
+            ("-5s", "whole number"),
+            ("1.5h", "no unit"),
+            ("30sec", "'sec' is no unit"),
+            ("30m1h", "largest to the smallest"),
+            ("1h1h", "largest to the smallest"),
+            ("99999999999999999999s", "too large"),
+            ("18446744073709551615d", "too large"),
+            ("30s ä", "whole number"),
+        ] {
+            let error = parse_duration(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in
+            [("0B", 0), ("512B", 512), ("1KiB", 1_024), ("256MiB", 256 << 20), ("1 GiB", 1 << 30), ("5MB", 5_000_000)]
         {
-            assert!(matches!(parse_duration(text), Err(UnitError::Duration(_))), "{text}");
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for (text, part) in [
+            ("", "is empty"),
+            ("5", "no unit"),
+            ("5M", "'M' is no unit"),
+            ("5MiB3KiB", "is no unit"),
+            ("x", "whole number"),
+            ("99999999999TiB", "too large"),
+        ] {
+            let error = parse_size(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 
     #[test]
-    fn sizes_are_read_in_both_powers() {
-        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
-        assert_eq!(parse_size("1GB"), Ok(1_000_000_000));
-        assert_eq!(parse_size("4096B"), Ok(4_096));
-        for text in ["", "5", "MiB", "1.5MiB", "1 MiB", "1mib", "99999999999GiB"] {
-            assert!(matches!(parse_size(text), Err(UnitError::Size(_))), "{text}");
+    fn what_is_written_is_read_back() {
+        for millis in [0, 1, 999, 1_000, 61_000, 93_000, 5_400_000, 86_400_000, 90_061_001] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
         }
+        assert_eq!(format_duration(Duration::from_secs(93)), "1m33s");
+        for bytes in [0, 1, 1_000, 1_024, 1_048_576, 5_000_000, u64::MAX] {
+            assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+        assert_eq!(format_size(256 << 20), "256MiB");
     }
 
     #[test]
-    fn formatted_durations_are_read_back() {
-        for (millis, text) in [(0, "0s"), (1_500, "1s500ms"), (5_400_000, "1h30m"), (1_209_600_000, "14d")] {
-            assert_eq!(format_duration(Duration::from_millis(millis)), text);
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
-        }
+    fn long_texts_do_not_make_long_messages() {
+        let text = "ü".repeat(10_000);
+        assert!(parse_duration(&text).unwrap_err().to_string().len() < 200);
+        assert!(parse_size(&text).unwrap_err().to_string().len() < 200);
     }
 }

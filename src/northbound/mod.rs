@@ -1,1 +1,6 @@
-//! Layouts: reports become messages, messages become commands.
+//! Layouts: reports become messages, messages become commands. Pure text and JSON; who sends what when is the
+//! gateway's business.
+
+pub mod command_json;
+pub mod layout;
+pub mod topic;

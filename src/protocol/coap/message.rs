@@ -327,10 +327,13 @@ impl Message {
         self.options.iter().filter(move |(candidate, _)| *candidate == number).map(|(_, value)| value.as_slice())
     }
 
-    /// An option as an unsigned integer; `None` if absent or longer than four bytes.
+    /// An option as an unsigned integer; `None` if absent or longer than the option may be: a wrong length makes an
+    /// elective option as good as absent (RFC 7252 section 5.4.3).
     #[must_use]
     pub fn uint(&self, number: OptionNumber) -> Option<u32> {
-        decode_uint(self.option(number)?)
+        let value = self.option(number)?;
+        let (least, most) = number.length_bounds().unwrap_or((0, 4));
+        if (least..=most).contains(&value.len()) { decode_uint(value) } else { None }
     }
 
     /// The Content-Format option.
@@ -499,6 +502,16 @@ mod tests {
             assert_eq!(decoded.option(OptionNumber(2_000)).unwrap().len(), length);
             assert_eq!(decoded.options[0].0, OptionNumber::URI_PATH);
         }
+    }
+
+    #[test]
+    fn rfc7252_5_4_3_elective_options_of_wrong_length_are_as_good_as_absent() {
+        let mut message = Message::new(MessageType::NonConfirmable, Code::CONTENT, 1, Token::EMPTY);
+        message.push_option(OptionNumber::OBSERVE, [0, 0, 0, 1]);
+        message.push_option(OptionNumber::CONTENT_FORMAT, [0, 0, 40]);
+        assert_eq!((message.observe(), message.content_format()), (None, None));
+        message.options = vec![(OptionNumber::OBSERVE, vec![0, 0, 1]), (OptionNumber::CONTENT_FORMAT, vec![0, 40])];
+        assert_eq!((message.observe(), message.content_format()), (Some(1), Some(40)));
     }
 
     #[test]

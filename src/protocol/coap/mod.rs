@@ -3,5 +3,7 @@
 //! [`message`] turns bytes into meaning once; the machines beside it decide what is sent when.
 
 pub mod block;
+pub mod exchange;
 pub mod message;
+pub mod observe_order;
 pub mod option;

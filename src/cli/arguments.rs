@@ -1,0 +1,185 @@
+//! What stands on the command line, as `clap` reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::units::{UnitError, parse_duration};
+use crate::protocol::content::ContentFormat;
+
+/// Edge gateway: LwM2M devices in, MQTT and HTTP out, commands back.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "lwm2mqtt", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway.
+    Run(RunArguments),
+    /// Show everything in one process: broker, gateway and simulated devices; nothing is left behind.
+    Demo(DemoArguments),
+    /// Run a fleet of simulated devices against any LwM2M server.
+    Simulate(SimulateArguments),
+    /// Check configuration, mappings and the mappings' examples; tells every problem.
+    Check(ConfigArguments),
+    /// Tell what becomes of a value: which rule takes it, or why none does.
+    Explain(ExplainArguments),
+    /// Decode one payload, or one CoAP message.
+    Decode(DecodeArguments),
+    /// Print a JSON Schema.
+    Schema(SchemaArguments),
+    /// Let devices without credentials join for a while.
+    PermitJoin(PermitJoinArguments),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigArguments {
+    /// Configuration file [default: $LWM2MQTT_CONFIG, /etc/lwm2mqtt/config.toml, ./config.toml, built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `run`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Refuse to start with a broken mapping instead of using the last good one.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `demo`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DemoArguments {
+    /// End after so many seconds [default: at Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Simulated devices
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub devices: u32,
+    /// UDP port of the LwM2M server; 0: a free one
+    #[arg(long, value_name = "P", default_value_t = 5683)]
+    pub lwm2m_port: u16,
+    /// TCP port of the MQTT broker; 0: a free one
+    #[arg(long, value_name = "P", default_value_t = 1883)]
+    pub mqtt_port: u16,
+    /// TCP port of the HTTP API; 0: a free one
+    #[arg(long, value_name = "P", default_value_t = 8080)]
+    pub http_port: u16,
+}
+
+/// `simulate`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct SimulateArguments {
+    /// The server: coap://HOST[:PORT], coaps://, coap+tcp:// or coaps+tcp://
+    #[arg(long, value_name = "URI")]
+    pub server: String,
+    /// Simulated devices
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub devices: u32,
+    /// Time between the reports of one device
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration)]
+    pub interval: Duration,
+    /// End after so many seconds [default: at Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Start of the PSK identities and endpoint names
+    #[arg(long, value_name = "TEXT")]
+    pub psk_prefix: Option<String>,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `explain`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ExplainArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The resource, such as /3303/0/5700 or /temperature/0/sensor_value
+    #[arg(long, value_name = "PATH")]
+    pub path: String,
+    /// Endpoint name of the device that reports it
+    #[arg(long, value_name = "E", conflicts_with = "device")]
+    pub endpoint: Option<String>,
+    /// The value, as JSON or text
+    #[arg(long, value_name = "V", allow_hyphen_values = true)]
+    pub value: Option<String>,
+    /// A device that the running gateway knows
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
+    /// A mapping file to try instead of the current ones
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// The running gateway [default: $LWM2MQTT_URL, the one of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// `decode`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DecodeArguments {
+    /// Content format, by number or name: text, link, opaque, cbor, senml-json, senml-cbor, tlv, json, lwm2m-cbor
+    #[arg(long, value_name = "F", value_parser = content_format, required_unless_present = "coap")]
+    pub format: Option<ContentFormat>,
+    /// Path of the request or observation, such as /3/0
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// The bytes are a whole CoAP message
+    #[arg(long, conflicts_with = "format")]
+    pub coap: bool,
+    /// The bytes, hexadecimal; blanks and colons are skipped
+    #[arg(value_name = "HEX")]
+    pub hex: String,
+}
+
+/// What `schema` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// config.toml
+    Config,
+    /// A mapping file
+    Mapping,
+}
+
+/// `schema`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct SchemaArguments {
+    /// Which files to describe
+    pub of: SchemaOf,
+}
+
+/// `permit-join`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct PermitJoinArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// For how long, such as 60s or 5m; 0s closes the window
+    #[arg(value_name = "D", value_parser = duration)]
+    pub duration: Duration,
+    /// The running gateway [default: $LWM2MQTT_URL, the one of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, UnitError> {
+    parse_duration(text)
+}
+
+fn content_format(text: &str) -> Result<ContentFormat, String> {
+    ContentFormat::parse(text).ok_or_else(|| {
+        let names: Vec<&str> = ContentFormat::NAMES.iter().map(|(name, _)| *name).collect();
+        format!("no content format has this name; use a number or one of {}", names.join(", "))
+    })
+}

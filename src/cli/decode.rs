@@ -1,0 +1,237 @@
+//! `decode`: one payload or one CoAP message, as JSON.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde_json::{Value as Json, json};
+
+use super::arguments::DecodeArguments;
+use super::{Ending, Terminal};
+use crate::model::object::{DeviceModel, ObjectModel};
+use crate::model::path::Path;
+use crate::model::time::WallTime;
+use crate::protocol::coap::message::{Message, MessageType};
+use crate::protocol::coap::option::OptionNumber;
+use crate::protocol::content::{self, ContentFormat, DecodeContext, Decoded};
+
+/// Prints what the bytes mean. `received` is where relative times count from.
+pub(super) fn decode(
+    arguments: &DecodeArguments,
+    model: &ObjectModel,
+    received: WallTime,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Ending> {
+    let base = match arguments.path.as_deref().map_or(Ok(Path::ROOT), |path| model.parse_path(path)) {
+        Ok(base) => base,
+        Err(error) => {
+            terminal.complain(&format!("error: --path: {error}"))?;
+            return Ok(Ending::Wrong);
+        }
+    };
+    let bytes = match parse_hex(&arguments.hex) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            terminal.complain(&format!("error: HEX: {error}"))?;
+            return Ok(Ending::Wrong);
+        }
+    };
+    let decoded = match arguments.format {
+        Some(format) => decode_content(format, &bytes, base, model, received),
+        None => decode_message(&bytes, base, model, received),
+    };
+    match decoded {
+        Ok(json) => terminal.say_json(&json).map(|()| Ending::Fine),
+        Err(error) => {
+            terminal.complain(&format!("error: {error}"))?;
+            Ok(Ending::Failed)
+        }
+    }
+}
+
+/// Bytes from hexadecimal digits; blanks and colons between them are skipped.
+fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
+    let digits = digits.strip_prefix("0x").unwrap_or(&digits);
+    data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).map_err(|error| match error.kind {
+        data_encoding::DecodeKind::Length => "an odd number of hexadecimal digits".to_owned(),
+        _ => format!("digit {} is not hexadecimal", error.position + 1),
+    })
+}
+
+fn decode_content(
+    format: ContentFormat,
+    bytes: &[u8],
+    base: Path,
+    model: &ObjectModel,
+    received: WallTime,
+) -> Result<Json, String> {
+    let objects = BTreeMap::new();
+    let types = DeviceModel { model, objects: &objects, enabler: None };
+    let context = DecodeContext { base, root: "", types: &types, received };
+    content::decode(format, bytes, &context).map(|decoded| shown(&decoded)).map_err(|error| error.to_string())
+}
+
+/// Values by path; samples with a time of their own as records, since one path may have several.
+fn shown(decoded: &Decoded) -> Json {
+    let (mut values, mut records) = (serde_json::Map::new(), Vec::new());
+    for sample in &decoded.samples {
+        // A number that is not finite has no JSON form.
+        let value = sample.value.to_json().unwrap_or(Json::Null);
+        match sample.ts {
+            Some(ts) => {
+                records.push(json!({ "path": sample.path.to_string(), "value": value, "ts": ts.millis() }));
+            }
+            None => drop(values.insert(sample.path.to_string(), value)),
+        }
+    }
+    let mut json = serde_json::Map::new();
+    if !values.is_empty() || records.is_empty() {
+        json.insert("values".to_owned(), values.into());
+    }
+    if !records.is_empty() {
+        json.insert("records".to_owned(), records.into());
+    }
+    if !decoded.quirks.is_empty() {
+        json.insert("quirks".to_owned(), decoded.quirks.clone().into());
+    }
+    json.into()
+}
+
+fn decode_message(bytes: &[u8], base: Path, model: &ObjectModel, received: WallTime) -> Result<Json, String> {
+    let message = Message::decode(bytes).map_err(|error| error.to_string())?;
+    let message_type = match message.message_type {
+        MessageType::Confirmable => "CON",
+        MessageType::NonConfirmable => "NON",
+        MessageType::Acknowledgement => "ACK",
+        MessageType::Reset => "RST",
+    };
+    let options: Vec<Json> = message.options.iter().map(|(number, value)| shown_option(*number, value)).collect();
+    let mut json = json!({
+        "type": message_type,
+        "code": message.code.to_string(),
+        "id": message.id,
+        "token": data_encoding::HEXLOWER.encode(message.token.as_bytes()),
+        "options": options,
+        "payload": data_encoding::HEXLOWER.encode(&message.payload),
+    });
+    if let Some(format) = message.content_format().map(ContentFormat)
+        && !message.payload.is_empty()
+    {
+        let own = format!("/{}", message.uri_path().join("/")).parse().unwrap_or(Path::ROOT);
+        let base = if base == Path::ROOT { own } else { base };
+        json["content"] = match decode_content(format, &message.payload, base, model, received) {
+            Ok(content) => content,
+            // The message is well-formed all the same.
+            Err(error) => json!({ "error": error }),
+        };
+    }
+    Ok(json)
+}
+
+fn shown_option(number: OptionNumber, value: &[u8]) -> Json {
+    const TEXTS: [(OptionNumber, &str); 5] = [
+        (OptionNumber::URI_HOST, "Uri-Host"),
+        (OptionNumber::LOCATION_PATH, "Location-Path"),
+        (OptionNumber::URI_PATH, "Uri-Path"),
+        (OptionNumber::URI_QUERY, "Uri-Query"),
+        (OptionNumber::LOCATION_QUERY, "Location-Query"),
+    ];
+    const NUMBERS: [(OptionNumber, &str); 8] = [
+        (OptionNumber::OBSERVE, "Observe"),
+        (OptionNumber::URI_PORT, "Uri-Port"),
+        (OptionNumber::CONTENT_FORMAT, "Content-Format"),
+        (OptionNumber::MAX_AGE, "Max-Age"),
+        (OptionNumber::ACCEPT, "Accept"),
+        (OptionNumber::SIZE2, "Size2"),
+        (OptionNumber::SIZE1, "Size1"),
+        (OptionNumber::NO_RESPONSE, "No-Response"),
+    ];
+    const BLOCKS: [(OptionNumber, &str); 2] = [(OptionNumber::BLOCK2, "Block2"), (OptionNumber::BLOCK1, "Block1")];
+    let name_in = |table: &[(OptionNumber, &'static str)]| {
+        table.iter().find(|(candidate, _)| *candidate == number).map(|(_, name)| *name)
+    };
+    let integer = || value.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let short = value.len() <= 4;
+    let (name, shown) = if let Some(name) = name_in(&TEXTS) {
+        (Some(name), Json::from(String::from_utf8_lossy(value)))
+    } else if let Some(name) = name_in(&NUMBERS).filter(|_| short) {
+        (Some(name), Json::from(integer()))
+    } else if let Some(name) = name_in(&BLOCKS).filter(|_| short) {
+        let bits = integer();
+        let block = json!({ "num": bits >> 4, "more": bits & 8 != 0, "size": 16_u32 << (bits & 7) });
+        (Some(name), block)
+    } else {
+        (None, Json::from(data_encoding::HEXLOWER.encode(value)))
+    };
+    let mut json = json!({ "number": number.0, "value": shown });
+    if let Some(name) = name {
+        json["name"] = name.into();
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_digits_may_have_blanks_colons_and_capitals() {
+        assert_eq!(parse_hex(" 0A:ff 1 2 "), Ok(vec![10, 255, 0x12]));
+        assert_eq!(parse_hex("0xff"), Ok(vec![255]));
+        assert_eq!(parse_hex(""), Ok(Vec::new()));
+        assert!(parse_hex("abc").unwrap_err().contains("odd number"));
+        assert!(parse_hex("zz").unwrap_err().contains("digit 1"));
+        assert!(parse_hex("ää").is_err());
+    }
+
+    #[test]
+    fn a_message_is_shown_with_its_options_by_name() {
+        // CON POST, id 0x1234, token ab, Uri-Path rd, Content-Format 40, Block1 1/1/64, an unknown option.
+        let mut message = Message::new(
+            MessageType::Confirmable,
+            crate::protocol::coap::message::Code::POST,
+            0x1234,
+            crate::protocol::coap::message::Token::EMPTY,
+        );
+        message.push_option(OptionNumber::URI_PATH, *b"rd");
+        message.push_uint(OptionNumber::CONTENT_FORMAT, 60_000);
+        message.push_uint(OptionNumber::BLOCK1, 1 << 4 | 8 | 2);
+        message.push_option(OptionNumber(2_051), [1, 2]);
+        message.payload = b"x".to_vec();
+        let json = decode_message(&message.encode(), Path::ROOT, &ObjectModel::default(), WallTime::default()).unwrap();
+        assert_eq!((json["type"].as_str(), json["code"].as_str()), (Some("CON"), Some("0.02")));
+        assert_eq!(
+            json["options"],
+            json!([
+                { "number": 11, "name": "Uri-Path", "value": "rd" },
+                { "number": 12, "name": "Content-Format", "value": 60_000 },
+                { "number": 27, "name": "Block1", "value": { "num": 1, "more": true, "size": 64 } },
+                { "number": 2_051, "value": "0102" },
+            ])
+        );
+        assert_eq!(json["payload"], "78");
+        assert!(json["content"]["error"].is_string(), "nobody reads format 60000");
+    }
+
+    #[test]
+    fn samples_with_times_become_records() {
+        use crate::model::report::Sample;
+        use crate::model::value::Value;
+        let path = Path::resource(3303, 0, 5700);
+        let at = |ts| Sample { path, value: Value::Float(21.5), ts };
+        let one = Decoded { samples: vec![at(None)], quirks: Vec::new() };
+        assert_eq!(shown(&one), json!({ "values": { "/3303/0/5700": 21.5 } }));
+        let times = Decoded { samples: [1, 2].map(|ms| at(Some(WallTime::from_millis(ms)))).into(), quirks: vec!["q"] };
+        assert_eq!(
+            shown(&times),
+            json!({
+                "records": [
+                    { "path": "/3303/0/5700", "value": 21.5, "ts": 1 },
+                    { "path": "/3303/0/5700", "value": 21.5, "ts": 2 },
+                ],
+                "quirks": ["q"],
+            })
+        );
+        assert_eq!(shown(&Decoded::default()), json!({ "values": {} }));
+    }
+}

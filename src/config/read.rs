@@ -1,0 +1,297 @@
+//! The sections of a configuration file, key by key: names, kinds, defaults, bounds and meanings.
+//!
+//! Parts that are still to come are read and checked like all others; a value that would switch one on is refused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::read_sink::read_sinks;
+use super::section::Section;
+use super::settings::{
+    BrokerSettings, GatewaySettings, HttpSettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
+};
+use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, UnknownDevices};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// Longest lifetime and similar spans: the ten years of a battery.
+const TEN_YEARS: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// Reads the root table.
+pub(super) fn read_settings(root: &mut Section<'_, '_>) -> Settings {
+    root.integer("version", 1, 1..=1, "Version of this file format.");
+    let gateway = root.section("gateway", read_gateway);
+    let store = root.section("store", read_store);
+    let limits = root.section("limits", read_limits);
+    let log = root.section("log", read_log);
+    let lwm2m = root.section("lwm2m", read_lwm2m);
+    root.section("bootstrap", read_bootstrap);
+    let http = root.section("http", read_http);
+    let broker = root.section("broker", read_broker);
+    let sinks = read_sinks(root, &gateway.name);
+    Settings { gateway, store, limits, log, lwm2m, http, broker, sinks }
+}
+
+fn read_gateway(section: &mut Section<'_, '_>) -> GatewaySettings {
+    let name = section.optional_text("name", "Name of this gateway in topics and client ids; the host name if absent.");
+    if let Some(name) = &name
+        && !is_topic_safe(name)
+    {
+        let hint = "use up to 64 characters without '/', '+', '#', '{', '}' and control characters";
+        section.problem("name", format!("\"{}\" cannot stand in a topic", name.escape_debug()), hint);
+    }
+    let host_name = &section.sources().host_name;
+    let host_name = if is_topic_safe(host_name) { host_name } else { "gateway" };
+    GatewaySettings {
+        name: name.unwrap_or_else(|| host_name.to_owned()),
+        data_dir: section.path("data_dir", "/var/lib/lwm2mqtt", "Folder of the durable state."),
+        mappings: section.path("mappings", "mappings", "Folder of mapping files, read in name order."),
+        default_mapping: section.boolean(
+            "default_mapping",
+            true,
+            "Whether the built-in mapping of the device object and IPSO sensors stands last.",
+        ),
+        models: section.path("models", "models", "Folder of further OMA object definitions (DDF XML)."),
+    }
+}
+
+fn is_topic_safe(name: &str) -> bool {
+    let forbidden = |c: char| c.is_control() || matches!(c, '/' | '+' | '#' | '{' | '}');
+    !name.is_empty() && name.len() <= 64 && !name.contains(forbidden)
+}
+
+fn read_store(section: &mut Section<'_, '_>) -> StoreSettings {
+    StoreSettings {
+        commit_interval: section.duration(
+            "commit_interval",
+            Duration::from_millis(100),
+            Duration::ZERO..=SECOND,
+            "How long a durable write may wait for others; longer spares SD cards, shorter cuts latency.",
+        ),
+        commit_rows: section.integer(
+            "commit_rows",
+            64,
+            1..=4_096,
+            "So many waiting writes are committed without waiting longer.",
+        ) as usize,
+    }
+}
+
+fn read_limits(section: &mut Section<'_, '_>) -> Limits {
+    let built_in = Limits::default();
+    let commands = section.integer("commands_per_device", 64, 1..=10_000, "Waiting commands of one device.");
+    let transfer = section.size("max_transfer", 1 << 20, 1 << 10..=64 << 20, "Longest block-wise read or write.");
+    let max_transfer_bytes = usize::try_from(transfer).unwrap_or(built_in.max_transfer_bytes);
+    Limits {
+        max_commands_per_device: commands as usize,
+        max_transfer_bytes,
+        max_transfers_bytes: built_in.max_transfers_bytes.max(max_transfer_bytes),
+        ..built_in
+    }
+}
+
+fn read_log(section: &mut Section<'_, '_>) -> LogSettings {
+    let level = section.text("level", "info", "What is logged, in the filter syntax of tracing: info, lwm2mqtt=debug.");
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&level) {
+        let hint = "write off, error, warn, info, debug or trace, or a filter such as \"info,lwm2mqtt=debug\"";
+        section.problem("level", format!("\"{}\": {error}", level.escape_debug()), hint);
+    }
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = section.choice("format", "text", &formats, "Form of the log lines.");
+    LogSettings { level, format: format.unwrap_or(LogFormat::Text) }
+}
+
+fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
+    let built_in = Lwm2mConfiguration::default();
+    let udp = section.listeners("udp", "[::]:5683", "Addresses for CoAP over UDP; [::] serves IPv4 too.");
+    for (key, meaning, what) in [
+        ("dtls", "Addresses for CoAP over DTLS.", "CoAP over DTLS is"),
+        ("tcp", "Addresses for CoAP over TCP.", "CoAP over TCP is"),
+        ("tls", "Addresses for CoAP over TLS.", "CoAP over TLS is"),
+    ] {
+        if !section.listeners(key, "off", meaning).is_empty() {
+            section.problem(key, format!("{what} not yet served"), "leave this key out or write \"off\"");
+        }
+    }
+    let policies =
+        [("accept", UnknownDevices::Accept), ("window", UnknownDevices::Window), ("refuse", UnknownDevices::Refuse)];
+    let unknown_devices = section.choice(
+        "unknown_devices",
+        "window",
+        &policies,
+        "Peers without credentials; window: 15 minutes after the very first start, then by permit-join.",
+    );
+    let refusals = [("silent", Refusal::Silent), ("answer", Refusal::Answer)];
+    let refusal = section.choice(
+        "refusal",
+        "silent",
+        &refusals,
+        "What refused peers hear; some clients give up for good when answered.",
+    );
+    let core = Lwm2mConfiguration {
+        unknown_devices: unknown_devices.unwrap_or(built_in.unknown_devices),
+        refusal: refusal.unwrap_or(built_in.refusal),
+        default_lifetime: section.duration(
+            "default_lifetime",
+            built_in.default_lifetime,
+            SECOND..=TEN_YEARS,
+            "Lifetime of a registration that names none.",
+        ),
+        lifetime_grace: section.duration(
+            "lifetime_grace",
+            built_in.lifetime_grace,
+            Duration::ZERO..=DAY,
+            "Time beyond the lifetime before a device counts as expired.",
+        ),
+        awake_window: section.duration(
+            "awake_window",
+            built_in.awake_window,
+            SECOND..=DAY,
+            "Queue mode: how long a device counts as awake after its last message.",
+        ),
+        ack_timeout: section.duration(
+            "ack_timeout",
+            built_in.ack_timeout,
+            Duration::from_millis(100)..=60 * SECOND,
+            "ACK_TIMEOUT of CoAP, RFC 7252 section 4.8.",
+        ),
+        max_retransmit: section.integer(
+            "max_retransmit",
+            built_in.max_retransmit,
+            0..=20,
+            "MAX_RETRANSMIT of CoAP, RFC 7252 section 4.8.",
+        ),
+    };
+    read_credentials(section);
+    Lwm2mSettings { udp, core }
+}
+
+/// Keys of the secure transports, none of which is served yet.
+fn read_credentials(section: &mut Section<'_, '_>) {
+    let _ = section.optional_text("certificate", "PEM file with the server's certificate chain, for X.509 peers.");
+    let _ = section.optional_text("private_key", "PEM file with its private key.");
+    let _ = section.paths("trust", "PEM files or folders with the authorities that sign devices' certificates.");
+    let _ = section.choice(
+        "client_auth",
+        "required",
+        &[("required", ()), ("optional", ())],
+        "Whether peers need a certificate.",
+    );
+    let _ = section.choice(
+        "x509_endpoint",
+        "cn",
+        &[("cn", ()), ("san", ()), ("any", ())],
+        "Where a certificate must name the endpoint.",
+    );
+    let _ = section.optional_text("raw_public_key", "PEM file with the private key whose public half RPK clients pin.");
+    section.integer("connection_id_length", 8, 0..=20, "Length of DTLS connection ids (RFC 9146); 0: none.");
+    for key in ["certificate", "private_key", "trust", "raw_public_key"] {
+        section.not_yet_served(key, "secure transports are");
+    }
+}
+
+fn read_bootstrap(section: &mut Section<'_, '_>) {
+    let mut listens = false;
+    for (key, default, meaning) in [
+        ("udp", "[::]:5783", "Bootstrap server: addresses for CoAP over UDP."),
+        ("dtls", "[::]:5784", "Bootstrap server: addresses for CoAP over DTLS."),
+        ("tcp", "off", "Bootstrap server: addresses for CoAP over TCP."),
+        ("tls", "off", "Bootstrap server: addresses for CoAP over TLS."),
+    ] {
+        listens |= !section.listeners(key, default, meaning).is_empty();
+    }
+    let _ = section.choice(
+        "unknown_devices",
+        "refuse",
+        &[("refuse", ()), ("approve", ()), ("template", ())],
+        "Devices that no entry fits.",
+    );
+    if section.is_present() && listens {
+        section.problem("", "the bootstrap server is not yet served", "leave this section out");
+    }
+}
+
+fn read_http(section: &mut Section<'_, '_>) -> HttpSettings {
+    let listen = section.listeners("listen", "127.0.0.1:8080", "Addresses of the HTTP API.");
+    let _ = section.optional_text("certificate", "PEM file with a certificate chain; with private_key: HTTPS.");
+    let _ = section.optional_text("private_key", "PEM file with its private key.");
+    section.not_yet_served("certificate", "HTTPS is");
+    section.not_yet_served("private_key", "HTTPS is");
+    if !section.texts("cors_origins", "Web origins that may use the API from a browser.").is_empty() {
+        section.not_yet_served("cors_origins", "CORS is");
+    }
+    let networks = section.texts("webhook_allow", "Local networks that web hooks may reach.");
+    for network in &networks {
+        if !is_network(network) {
+            let message = format!("\"{}\" is no network", network.escape_debug());
+            section.problem("webhook_allow", message, "write it like \"127.0.0.0/8\"");
+        }
+    }
+    if !networks.is_empty() {
+        section.not_yet_served("webhook_allow", "web hooks are");
+    }
+    for (key, meaning) in [
+        ("leshan_listen", "Addresses of the Leshan-compatible API."),
+        ("leshan_bootstrap_listen", "Addresses of the Leshan-compatible bootstrap API."),
+    ] {
+        if !section.listeners(key, "off", meaning).is_empty() {
+            section.not_yet_served(key, "the Leshan-compatible API is");
+        }
+    }
+    for name in section.names("token") {
+        section.named("token", &name, |token| {
+            let _ = token.choice("role", "viewer", &ROLES, "What requests with this token may do.");
+            let _ = token.secret("secret", "The token.");
+            if !token.is_describing() {
+                token.problem(
+                    "",
+                    "tokens are not yet served",
+                    "leave this section out; the API answers on loopback only",
+                );
+            }
+        });
+    }
+    for address in listen.iter().filter(|address| !address.ip().is_loopback()) {
+        let message = format!("{address} is reachable from outside, and nothing would protect the API there");
+        section.problem("listen", message, "listen on loopback, such as \"127.0.0.1:8080\"");
+    }
+    HttpSettings { listen }
+}
+
+const ROLES: [(&str, ()); 3] = [("viewer", ()), ("operator", ()), ("admin", ())];
+
+/// An IP address with a prefix length, or alone.
+fn is_network(text: &str) -> bool {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= most))
+}
+
+fn read_broker(section: &mut Section<'_, '_>) -> BrokerSettings {
+    let enabled = section.boolean("enabled", false, "Whether the embedded MQTT broker runs.");
+    let listen = section.listeners("listen", "127.0.0.1:1883", "Its addresses for MQTT 3.1.1.");
+    let listen_v5 = section.listeners("listen_v5", "off", "Its addresses for MQTT 5.");
+    let mut users = Vec::new();
+    for name in section.names("user") {
+        section.named("user", &name, |user| match user.secret("password", "Password of this user.") {
+            Some(password) => users.push((name.clone(), password)),
+            None if user.is_describing() || user.has("password") => {}
+            None => user.problem("", "has no password", "add password = \"..\" or password = { file = \"..\" }"),
+        });
+    }
+    let outside = |address: &&SocketAddr| !address.ip().is_loopback();
+    if enabled && users.is_empty() {
+        for (key, addresses) in [("listen", &listen), ("listen_v5", &listen_v5)] {
+            if let Some(address) = addresses.iter().find(outside) {
+                let message = format!("{address} is reachable from outside, and the broker has no users");
+                section.problem(key, message, "add [broker.user.NAME] with a password, or listen on loopback");
+            }
+        }
+    }
+    if enabled && !cfg!(feature = "embedded-broker") {
+        section.problem("enabled", "this program was built without the embedded broker", "use a broker of its own");
+    }
+    BrokerSettings { enabled, listen, listen_v5, users }
+}

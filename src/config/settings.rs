@@ -1,0 +1,153 @@
+//! A checked configuration: every path absolute or relative to the process, every secret resolved, every bound kept.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::{PemFile, Secret};
+use super::url::BrokerUrl;
+use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, SinkConfiguration};
+
+/// Everything a configuration says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `[gateway]`.
+    pub gateway: GatewaySettings,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[limits]`, over the built-in bounds of the core.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// `[lwm2m]`.
+    pub lwm2m: Lwm2mSettings,
+    /// `[http]`.
+    pub http: HttpSettings,
+    /// `[broker]`.
+    pub broker: BrokerSettings,
+    /// `[sink.*]` by name; at least one.
+    pub sinks: Vec<SinkSettings>,
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Name of this gateway, fit for topics and client ids.
+    pub name: String,
+    /// Folder of the durable state.
+    pub data_dir: PathBuf,
+    /// Folder of mapping files.
+    pub mappings: PathBuf,
+    /// Whether the built-in mapping stands last.
+    pub default_mapping: bool,
+    /// Folder of further object definitions.
+    pub models: PathBuf,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// How long a write may wait for others.
+    pub commit_interval: Duration,
+    /// So many waiting writes are committed at once.
+    pub commit_rows: usize,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A filter in the syntax of `tracing`, checked.
+    pub level: String,
+    /// Form of the lines.
+    pub format: LogFormat,
+}
+
+/// `[lwm2m]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lwm2mSettings {
+    /// Addresses for plain CoAP over UDP.
+    pub udp: Vec<SocketAddr>,
+    /// What the core needs of the section.
+    pub core: Lwm2mConfiguration,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Addresses of the API; loopback only.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[broker]`: the embedded MQTT broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerSettings {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Addresses for MQTT 3.1.1.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses for MQTT 5.
+    pub listen_v5: Vec<SocketAddr>,
+    /// Users by name; none: everybody.
+    pub users: Vec<(String, Secret)>,
+}
+
+/// Version of MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 3.1.1.
+    V4,
+    /// MQTT 5.
+    V5,
+}
+
+/// One `[sink.*]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkSettings {
+    /// What the core needs: name, base, role, spool bounds.
+    pub core: SinkConfiguration,
+    /// The broker.
+    pub url: BrokerUrl,
+    /// Client id, placeholders filled in.
+    pub client_id: String,
+    /// MQTT version.
+    pub version: MqttVersion,
+    /// Longest silence on the connection.
+    pub keep_alive: Duration,
+    /// How long the broker keeps the session without connection.
+    pub session_expiry: Duration,
+    /// User name.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// CA certificates to trust instead of the system's.
+    pub ca: Option<PemFile>,
+    /// Own certificate chain.
+    pub certificate: Option<PemFile>,
+    /// Its private key.
+    pub private_key: Option<PemFile>,
+    /// Application protocols to ask for in the TLS handshake.
+    pub alpn: Vec<String>,
+}
+
+impl Settings {
+    /// The part that the core is made of.
+    #[must_use]
+    pub fn core(&self) -> Configuration {
+        Configuration {
+            gateway_name: self.gateway.name.clone(),
+            lwm2m: self.lwm2m.core.clone(),
+            limits: self.limits.clone(),
+            sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
+            listeners: self.lwm2m.udp.iter().map(|address| format!("coap://{address}")).collect(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Tests of [`super::load`]: where files come from, how sources are laid over one another, what comes out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::gateway::configuration::{Role, UnknownDevices};
+
+/// Loads from files and variables that exist in the test only.
+fn load_from(named: Option<&str>, files: &[(&str, &str)], variables: &[(&str, &str)]) -> Loaded {
+    let read_text = |path: &Path| {
+        let found = files.iter().find(|(name, _)| Path::new(name) == path);
+        found.map(|(_, text)| (*text).to_owned()).ok_or(ReadError::NotFound)
+    };
+    let list_folder = |folder: &Path| {
+        let inside = files.iter().map(|(name, _)| PathBuf::from(name)).filter(|path| path.parent() == Some(folder));
+        let inside: Vec<PathBuf> = inside.collect();
+        if inside.is_empty() { Err(ReadError::NotFound) } else { Ok(inside) }
+    };
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let sources = Sources { read_text: &read_text, list_folder: &list_folder, variables, host_name: "gate".to_owned() };
+    load(named.map(Path::new), &sources)
+}
+
+fn load_text(text: &str) -> Loaded {
+    load_from(Some("/etc/c.toml"), &[("/etc/c.toml", text)], &[])
+}
+
+#[track_caller]
+fn settings(loaded: Loaded) -> Settings {
+    assert_eq!(loaded.problems, []);
+    loaded.settings.unwrap()
+}
+
+#[test]
+fn without_any_file_everything_has_its_default() {
+    let loaded = load_from(None, &[], &[]);
+    assert_eq!(loaded.file, None);
+    let settings = settings(loaded);
+    assert_eq!(settings.gateway.name, "gate");
+    assert_eq!(settings.lwm2m.udp, ["[::]:5683".parse().unwrap()]);
+    assert_eq!(settings.store.commit_interval, Duration::from_millis(100));
+    let [sink] = settings.sinks.as_slice() else { panic!("one sink") };
+    assert_eq!((&*sink.core.name, sink.core.base.as_str()), ("local", "lwm2m"));
+    assert_eq!(sink.client_id, "lwm2mqtt-gate-local");
+    assert_eq!(sink.core.max_spool_bytes, 256 << 20);
+    assert_eq!(sink.core.max_spool_age, Duration::from_secs(7 * 86_400));
+    let core = settings.core();
+    assert_eq!(core.lwm2m, crate::gateway::configuration::Lwm2mConfiguration::default());
+    assert_eq!(core.limits, crate::gateway::configuration::Limits::default());
+    assert_eq!(core.listeners, ["coap://[::]:5683"]);
+}
+
+#[test]
+fn the_file_is_the_named_one_then_the_variable_then_the_usual_ones() {
+    let files = [
+        ("/a.toml", "gateway.name = \"a\""),
+        ("/b.toml", "gateway.name = \"b\""),
+        ("/etc/lwm2mqtt/config.toml", "gateway.name = \"etc\""),
+        ("config.toml", "gateway.name = \"here\""),
+    ];
+    let variable = [(FILE_VARIABLE, "/b.toml")];
+    let name = |loaded: Loaded| settings(loaded).gateway.name;
+    assert_eq!(name(load_from(Some("/a.toml"), &files, &variable)), "a");
+    assert_eq!(name(load_from(None, &files, &variable)), "b");
+    assert_eq!(name(load_from(None, &files, &[])), "etc");
+    assert_eq!(name(load_from(None, &files[3..], &[])), "here");
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_an_error() {
+    let loaded = load_from(Some("/nowhere.toml"), &[("config.toml", "")], &[]);
+    assert_eq!(loaded.settings, None);
+    assert_eq!(loaded.problems[0].to_string().lines().next(), Some("/nowhere.toml: error: there is no such file"));
+}
+
+#[test]
+fn further_files_come_in_name_order_and_the_environment_last() {
+    let files = [
+        ("/etc/c.toml", "[gateway]\nname = \"main\"\n[store]\ncommit_rows = 1\n[log]\nlevel = \"warn\""),
+        ("/etc/conf.d/20-b.toml", "[gateway]\nname = \"second\""),
+        ("/etc/conf.d/10-a.toml", "[gateway]\nname = \"first\"\n[store]\ncommit_rows = 2"),
+        ("/etc/conf.d/.hidden.toml", "nonsense"),
+        ("/etc/conf.d/readme.txt", "nonsense"),
+    ];
+    let variables = [("LWM2MQTT__STORE__COMMIT_ROWS", "3"), ("LWM2MQTT__SINK__CLOUD__URL", "mqtts://cloud")];
+    let settings = settings(load_from(Some("/etc/c.toml"), &files, &variables));
+    assert_eq!(settings.gateway.name, "second");
+    assert_eq!(settings.store.commit_rows, 3);
+    assert_eq!(settings.log.level, "warn");
+    assert_eq!(settings.sinks[0].url.to_string(), "mqtts://cloud:8883");
+}
+
+#[test]
+fn problems_name_the_variable_they_come_from() {
+    let variables = [("LWM2MQTT__STORE__COMMIT_ROWS", "many"), ("LWM2MQTT__SINK__LOCAL__ULR", "mqtt://x")];
+    let loaded = load_from(None, &[], &variables);
+    let texts: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "environment variable LWM2MQTT__SINK__LOCAL__ULR: error: sink.local.ulr: unknown key\n  hint: did you mean 'url'?",
+            "environment variable LWM2MQTT__STORE__COMMIT_ROWS: error: store.commit_rows: is a string, not a whole \
+             number\n  hint: write digits without quotes",
+        ]
+    );
+}
+
+#[test]
+fn a_text_value_may_look_like_a_number_when_quoted() {
+    let loaded = load_from(None, &[], &[("LWM2MQTT__GATEWAY__NAME", "\"7\"")]);
+    assert_eq!(settings(loaded).gateway.name, "7");
+}
+
+#[test]
+fn secrets_come_from_texts_files_and_variables_and_are_never_shown() {
+    let text = "[sink.a]\nusername = \"u\"\npassword = \"hunter2\"\nclient_id = \"a\"\n\
+                [sink.b]\npassword = { file = \"b.secret\" }\n\
+                [sink.c]\npassword = { env = \"C_PASSWORD\" }\n";
+    let files = [("/etc/c.toml", text), ("/etc/b.secret", "from file\r\n")];
+    let settings = settings(load_from(Some("/etc/c.toml"), &files, &[("C_PASSWORD", "from variable")]));
+    let passwords: Vec<&str> = settings.sinks.iter().map(|sink| sink.password.as_ref().unwrap().expose()).collect();
+    assert_eq!(passwords, ["hunter2", "from file", "from variable"]);
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("from file"), "{shown}");
+}
+
+#[test]
+fn paths_count_from_the_folder_of_the_configuration() {
+    let settings = settings(load_text("[gateway]\ndata_dir = \"state\"\nmodels = \"/srv/models\"\n"));
+    assert_eq!(settings.gateway.data_dir, Path::new("/etc/state"));
+    assert_eq!(settings.gateway.mappings, Path::new("/etc/mappings"));
+    assert_eq!(settings.gateway.models, Path::new("/srv/models"));
+}
+
+#[test]
+fn every_key_that_is_served_arrives() {
+    let text = r#"
+        [gateway]
+        name = "edge-1"
+        default_mapping = false
+        [limits]
+        commands_per_device = 5
+        max_transfer = "32MiB"
+        [lwm2m]
+        udp = ["127.0.0.1:5683", "[::1]:5684"]
+        unknown_devices = "refuse"
+        default_lifetime = "1h"
+        max_retransmit = 2
+        [http]
+        listen = "off"
+        [broker]
+        enabled = true
+        listen = "0.0.0.0:1883"
+        [broker.user.alice]
+        password = "wonderland"
+        [sink.north]
+        url = "mqtts://[2001:db8::1]:8884"
+        base = "lwm2m/{gateway}"
+        role = "viewer"
+        protocol = 4
+        keep_alive = "30s"
+        ca = "ca.crt"
+        alpn = ["mqtt"]
+        queue = { max_bytes = "1MiB", when_full = "drop_newest" }
+    "#;
+    let files = [("/etc/c.toml", text), ("/etc/ca.crt", "-----BEGIN CERTIFICATE-----\n")];
+    let settings = settings(load_from(Some("/etc/c.toml"), &files, &[]));
+    assert!(!settings.gateway.default_mapping);
+    assert_eq!(settings.limits.max_commands_per_device, 5);
+    assert_eq!(settings.limits.max_transfers_bytes, 32 << 20);
+    assert_eq!(settings.lwm2m.udp.len(), 2);
+    assert_eq!(settings.lwm2m.core.unknown_devices, UnknownDevices::Refuse);
+    assert_eq!(settings.lwm2m.core.default_lifetime, Duration::from_secs(3_600));
+    assert_eq!(settings.lwm2m.core.max_retransmit, 2);
+    assert_eq!(settings.http.listen, []);
+    assert_eq!(settings.broker.users[0].0, "alice");
+    let [sink] = settings.sinks.as_slice() else { panic!("one sink") };
+    assert_eq!((sink.core.base.as_str(), sink.core.role), ("lwm2m/edge-1", Role::Viewer));
+    assert_eq!((sink.version, sink.keep_alive), (MqttVersion::V4, Duration::from_secs(30)));
+    assert_eq!(sink.ca.as_ref().map(|ca| ca.path.as_path()), Some(Path::new("/etc/ca.crt")));
+    assert_eq!(
+        (sink.core.max_spool_bytes, sink.core.when_full),
+        (1 << 20, crate::gateway::configuration::WhenFull::DropNewest)
+    );
+}
+
+#[test]
+fn two_sinks_do_not_push_one_another_from_a_broker() {
+    let loaded = load_text("[sink.a]\nclient_id = \"x\"\n[sink.b]\nclient_id = \"x\"\n");
+    assert_eq!(loaded.problems.len(), 1);
+    assert_eq!(loaded.problems[0].line, Some(4));
+}
+
+#[test]
+fn mapping_files_are_read_in_name_order() {
+    let files = [("/m/20-b.toml", "b"), ("/m/10-a.toml", "a"), ("/m/notes.md", "")];
+    let read_text = |path: &Path| {
+        let found = files.iter().find(|(name, _)| Path::new(name) == path);
+        found.map(|(_, text)| (*text).to_owned()).ok_or(ReadError::NotFound)
+    };
+    let list_folder = |folder: &Path| match folder.to_str() {
+        Some("/m") => Ok(files.iter().map(|(name, _)| PathBuf::from(name)).collect()),
+        _ => Err(ReadError::NotFound),
+    };
+    let sources = Sources {
+        read_text: &read_text,
+        list_folder: &list_folder,
+        variables: BTreeMap::new(),
+        host_name: "gate".to_owned(),
+    };
+    let mut settings = settings(load(None, &sources));
+    let (nothing, problems) = read_mappings(&settings, &sources);
+    assert!(nothing.is_empty() && problems.is_empty(), "a folder that is not there has no files");
+    settings.gateway.mappings = PathBuf::from("/m");
+    let (mappings, problems) = read_mappings(&settings, &sources);
+    assert_eq!(problems, []);
+    assert_eq!(mappings.iter().map(|file| file.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn the_shipped_file_shows_exactly_the_defaults() {
+    let shipped = include_str!("../../config.toml");
+    assert_eq!(settings(load_text(shipped)), settings(load_text("")), "as shipped, the file sets nothing");
+    // Keys stand behind '#' without a space, text behind '# '; what is no default says "example".
+    let uncommented = shipped.lines().map(|line| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) && !key.contains("# example") => key,
+        _ => line,
+    });
+    assert_eq!(settings(load_text(&uncommented.collect::<Vec<_>>().join("\n"))), settings(load_text("")));
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_that_is_served() {
+    const TO_COME: [&str; 18] = [
+        "lwm2m.certificate",
+        "lwm2m.private_key",
+        "lwm2m.trust",
+        "lwm2m.client_auth",
+        "lwm2m.x509_endpoint",
+        "lwm2m.raw_public_key",
+        "lwm2m.connection_id_length",
+        "bootstrap.udp",
+        "bootstrap.dtls",
+        "bootstrap.tcp",
+        "bootstrap.tls",
+        "bootstrap.unknown_devices",
+        "http.certificate",
+        "http.private_key",
+        "http.cors_origins",
+        "http.webhook_allow",
+        "http.leshan_listen",
+        "http.leshan_bootstrap_listen",
+    ];
+    let shipped = include_str!("../../config.toml");
+    for schema::KeyDescription { section, key, .. } in schema::describe() {
+        let name = format!("{section}.{key}");
+        if section == "http.token.*" || TO_COME.contains(&name.as_str()) {
+            continue;
+        }
+        let heading = section.strip_suffix(".queue").unwrap_or(&section).replace("sink.*", "sink.local");
+        let heading = format!("[{}]", heading.replace("user.*", "user.alice"));
+        let part = shipped.split_once(&heading).map_or(shipped, |(_, part)| part);
+        let part = if heading.contains("user") { part } else { part.split("\n[").next().unwrap_or(part) };
+        assert!(part.contains(&format!("{key} = ")), "{name}");
+    }
+}
+
+#[test]
+fn hostile_texts_are_refused_without_harm() {
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}1{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+        format!("{}a = 1", "a.".repeat(100_000)),
+        "\0\u{feff}=\"".to_owned(),
+        "[sink.\"\\u0000\"]\nurl = \"mqtt://\\u0007\"".to_owned(),
+    ] {
+        let loaded = load_text(&text);
+        assert_eq!(loaded.settings, None);
+        assert!(!loaded.problems.is_empty());
+    }
+    let name = format!("LWM2MQTT__{}A", "A__".repeat(10_000));
+    let loaded = load_from(None, &[], &[(&name, "1"), ("LWM2MQTT__LOG__LEVEL", &"[".repeat(100_000))]);
+    assert_eq!(loaded.settings, None);
+}

@@ -1,0 +1,455 @@
+//! The core: one input, then all outputs, then wait. Daemon, demo and simulation run this and nothing else.
+//!
+//! ```text
+//! host ──Input──▶ handle_input ──▶ machines ──▶ journal, sinks, outputs
+//!   ▲                                              │
+//!   └────────── poll_output until None ◀───────────┘      next_deadline: when to call handle_timeout
+//! ```
+//!
+//! Invariants: no input panics; the same seed and inputs give the same outputs; after an input all outputs must be
+//! drained before the next one, which a debug assertion enforces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng as _;
+
+use super::bridge::Bridge;
+use super::clock::WallClock;
+use super::configuration::Configuration;
+use super::delivery::sink::{ClockCorrection, Notice, SinkDelivery};
+use super::devices::Devices;
+use super::devices::record::DeviceRecord;
+use super::dispatch::record::CommandRecord;
+use super::dispatch::results::KeptResult;
+use super::journal::Journal;
+use super::services::{Held, Services};
+use super::store::{StoreWrite, StoredState};
+use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
+use crate::instrumentation::occurrence::Occurrence;
+use crate::mapping::Plan;
+use crate::model::event::EventKind;
+use crate::model::object::ObjectModel;
+use crate::model::time::{Instant, WallTime};
+use crate::northbound::layout::native;
+
+/// How often old rows and results are looked for.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the core starts with.
+pub struct Start {
+    /// Configuration.
+    pub configuration: Configuration,
+    /// Object definitions.
+    pub model: Arc<ObjectModel>,
+    /// Mapping plan.
+    pub plan: Arc<Plan>,
+    /// What the store held.
+    pub stored: StoredState,
+    /// Seed of all randomness; never the same twice in production.
+    pub seed: [u8; 32],
+    /// Wall time at `Instant` of the first call.
+    pub wall: WallTime,
+    /// Whether that can be trusted.
+    pub synced: bool,
+    /// The version of the program, for `bridge/info`.
+    pub version: String,
+}
+
+/// The gateway without its shell.
+pub struct Core {
+    services: Services,
+    devices: Devices,
+    bridge: Bridge,
+    housekeeping_at: Instant,
+    drained: bool,
+}
+
+impl Core {
+    /// A core that takes up where the stored state left off.
+    pub fn new(now: Instant, start: Start) -> Self {
+        let Start { configuration, model, plan, stored, seed, wall, synced, version } = start;
+        let configuration = Arc::new(configuration);
+        let mut clock = WallClock::default();
+        clock.set(now, wall, synced);
+        let sinks = configuration
+            .sinks
+            .iter()
+            .enumerate()
+            .map(|(index, sink)| {
+                let extent = stored.spools.get(&*sink.name).cloned().unwrap_or_default();
+                let corrections = stored
+                    .state
+                    .get(&corrections_key(&sink.name))
+                    .and_then(|json| serde_json::from_slice::<Vec<ClockCorrection>>(json).ok())
+                    .unwrap_or_default();
+                let limits = &configuration.limits;
+                SinkDelivery::new(
+                    SinkIndex(index),
+                    sink.clone(),
+                    &extent,
+                    corrections,
+                    limits.max_spool_rows_in_memory,
+                    limits.max_in_flight,
+                )
+            })
+            .collect();
+        let mut services = Services {
+            now,
+            clock,
+            configuration,
+            model,
+            plan,
+            journal: Journal::default(),
+            sinks,
+            outputs: std::collections::VecDeque::new(),
+            random: ChaCha8Rng::from_seed(seed),
+            occurrences: Vec::new(),
+            refused: std::collections::VecDeque::new(),
+            refused_event_at: None,
+            resident_bytes: None,
+        };
+        let mut devices = Devices::new(&services);
+        let mut bridge = Bridge::new(&mut services, &stored, version);
+        restore(&mut services, &mut devices, stored);
+        bridge.open_first_window(&mut services, &mut devices);
+        let mut core = Self { services, devices, bridge, housekeeping_at: now + HOUSEKEEPING_INTERVAL, drained: true };
+        core.bridge.publish_start(&mut core.services);
+        core.end_of_input();
+        core
+    }
+
+    /// Takes one input. All outputs of the one before must have been polled.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        debug_assert!(self.drained, "poll_output until None before the next input");
+        self.drained = false;
+        self.services.now = self.services.now.max(now);
+        match input {
+            Input::Datagram { peer, bytes } => self.devices.handle_datagram(&mut self.services, peer, &bytes),
+            Input::Clock { wall, synced } => self.set_clock(wall, synced),
+            Input::Durable { up_to } => self.services.journal.confirm(up_to),
+            Input::StoreHealth { failure } => self.store_health(failure),
+            Input::SpoolRows { sink, rows } => {
+                if let Some(sink) = self.services.sinks.get_mut(sink.0) {
+                    sink.take_rows(rows);
+                }
+            }
+            Input::RetainedRows { sink, rows } => {
+                if let Some(sink) = self.services.sinks.get_mut(sink.0) {
+                    sink.take_retained(rows);
+                }
+            }
+            Input::Sink { sink, input } => self.handle_sink(sink, input),
+            Input::Plan { plan } => {
+                self.services.plan = plan;
+                self.reconcile_all();
+                self.services.event(EventKind::Reloaded, None, None, "mappings");
+            }
+            Input::Model { model } => {
+                self.services.model = model;
+                self.reconcile_all();
+            }
+            Input::MappingHealth { failure } => self.bridge.alarm(&mut self.services, "mapping_invalid", failure),
+            Input::Request { request, query } => {
+                let answer = self.answer_query(query);
+                self.services.outputs.push_back(Output::Answer { request, answer });
+            }
+            Input::Stop => self.bridge.publish_stop(&mut self.services),
+        }
+        self.end_of_input();
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        debug_assert!(self.drained, "poll_output until None before the next input");
+        self.drained = false;
+        self.services.now = self.services.now.max(now);
+        while let Some(key) = self.devices.poll_due(self.services.now) {
+            self.devices.handle_deadline(&mut self.services, key);
+        }
+        if self.housekeeping_at <= self.services.now {
+            self.keep_house();
+        }
+        self.bridge.handle_timeout(&mut self.services, &mut self.devices);
+        self.end_of_input();
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn next_deadline(&self) -> Instant {
+        let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
+        [self.devices.next_deadline(), sinks, Some(self.bridge.next_deadline(&self.devices))]
+            .into_iter()
+            .flatten()
+            .fold(self.housekeeping_at, Instant::min)
+    }
+
+    /// The next thing to do for the host.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.services.outputs.pop_front();
+        self.drained = output.is_none();
+        output
+    }
+
+    /// What was counted since the last call.
+    pub fn take_occurrences(&mut self) -> Vec<Occurrence> {
+        std::mem::take(&mut self.services.occurrences)
+    }
+
+    /// Numbers of the moment, for metrics and health.
+    pub fn gauges(&self) -> Gauges {
+        let (pending_writes, pending_write_bytes) = self.services.journal.pending();
+        Gauges {
+            devices: self.bridge.count_states(&self.devices),
+            sinks: self
+                .services
+                .sinks
+                .iter()
+                .map(|sink| {
+                    let (rows, bytes) = sink.depth();
+                    SinkGauges {
+                        name: sink.configuration.name.clone(),
+                        connected: sink.is_connected(),
+                        rows,
+                        bytes,
+                        in_flight: sink.in_flight(),
+                    }
+                })
+                .collect(),
+            pending_writes,
+            pending_write_bytes,
+            waiting_commands: self.devices.table.iter().map(|(_, device)| device.commands.len()).sum(),
+            store_broken: self.services.journal.is_broken(),
+        }
+    }
+
+    pub(super) fn parts(&mut self) -> (&mut Services, &mut Devices, &mut Bridge) {
+        (&mut self.services, &mut self.devices, &mut self.bridge)
+    }
+
+    fn handle_sink(&mut self, index: SinkIndex, input: SinkInput) {
+        let now = self.services.now;
+        let journal = &mut self.services.journal;
+        let Some(sink) = self.services.sinks.get_mut(index.0) else { return };
+        match input {
+            SinkInput::Connected { max_packet_bytes, receive_maximum } => {
+                let name = sink.configuration.name.clone();
+                sink.connected(max_packet_bytes, receive_maximum);
+                self.bridge.sink_connected(&mut self.services, index);
+                self.services.event(EventKind::SinkUp, None, None, format!("sink '{name}' is connected"));
+            }
+            SinkInput::Disconnected { reason } => {
+                let (name, was_connected) = (sink.configuration.name.clone(), sink.is_connected());
+                sink.disconnected();
+                if was_connected {
+                    self.services.event(EventKind::SinkDown, None, None, format!("sink '{name}': {reason}"));
+                }
+            }
+            SinkInput::Acknowledged { delivery } => sink.acknowledged(now, delivery, &mut |write| journal.write(write)),
+            SinkInput::Rejected { delivery, reason } => {
+                sink.rejected(now, delivery, &reason, &mut |write| journal.write(write));
+            }
+            SinkInput::Inbound { receipt, topic, payload, retain, response_topic, correlation } => {
+                let inbound = super::inbound::InboundMessage {
+                    sink: index.0,
+                    topic,
+                    payload,
+                    retain,
+                    response_topic,
+                    correlation,
+                };
+                self.handle_inbound(inbound);
+                self.services.journal.when_durable(Held::Inbound { sink: index, receipt });
+            }
+        }
+    }
+
+    fn reconcile_all(&mut self) {
+        let keys: Vec<usize> = self.devices.table.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.devices.reselect(&mut self.services, key);
+        }
+    }
+
+    fn set_clock(&mut self, wall: WallTime, synced: bool) {
+        let was_synced = self.services.clock.is_synced();
+        let step = self.services.clock.set(self.services.now, wall, synced);
+        if was_synced || !synced {
+            return;
+        }
+        for sink in &mut self.services.sinks {
+            let name = sink.configuration.name.clone();
+            if let Some(corrections) = sink.correct_clock(step) {
+                let value = serde_json::to_vec(corrections).unwrap_or_default();
+                self.services.journal.write(StoreWrite::PutState { key: corrections_key(&name), value });
+            }
+        }
+        self.devices.correct_times(step);
+        self.services.event(EventKind::ClockSynced, None, None, format!("the clock moved by {step} ms"));
+    }
+
+    fn store_health(&mut self, failure: Option<String>) {
+        let was_broken = self.services.journal.is_broken();
+        self.services.journal.set_broken(failure.is_some());
+        if was_broken && failure.is_none() {
+            // What was discarded while nothing could be written is written now, from memory.
+            let keys: Vec<usize> = self.devices.table.iter().map(|(key, _)| key).collect();
+            for key in keys {
+                self.devices.persist(&mut self.services, key);
+                self.devices.persist_commands(&mut self.services, key);
+            }
+            let journal = &mut self.services.journal;
+            for sink in &self.services.sinks {
+                sink.rewrite(&mut |write| journal.write(write));
+            }
+        }
+        self.bridge.alarm(&mut self.services, "disk_full", failure);
+    }
+
+    fn keep_house(&mut self) {
+        self.housekeeping_at = self.services.now + HOUSEKEEPING_INTERVAL;
+        let wall = self.services.wall();
+        if self.services.clock.is_synced() {
+            let journal = &mut self.services.journal;
+            for sink in &mut self.services.sinks {
+                sink.drop_aged(wall, &mut |write| journal.write(write));
+            }
+            for (endpoint, id) in self.devices.results.collect(wall) {
+                self.services.write(StoreWrite::DeleteCommand { endpoint, id });
+            }
+        }
+    }
+
+    /// Notices, the batch, released acknowledgements, and what sinks may send: the end of every input.
+    fn end_of_input(&mut self) {
+        self.tell_notices();
+        let now = self.services.now;
+        let journal = &mut self.services.journal;
+        let written = journal.has_writes();
+        for sink in &mut self.services.sinks {
+            sink.flush_deletions(now, written, &mut |write| journal.write(write));
+        }
+        self.seal();
+        self.release();
+        let journal = &self.services.journal;
+        let outputs = &mut self.services.outputs;
+        for sink in &mut self.services.sinks {
+            let is_durable = |sequence| journal.is_durable(sequence);
+            sink.poll(is_durable, native::correct_timestamps, &mut |output| outputs.push_back(output));
+        }
+    }
+
+    fn seal(&mut self) {
+        let limits = &self.services.configuration.limits;
+        let (writes, bytes) = self.services.journal.pending();
+        let full = writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes;
+        if let Some(batch) = self.services.journal.seal() {
+            if self.services.journal.is_broken() && full {
+                // Memory stays bounded; everything is written anew when the store works again.
+                self.services.journal.confirm(batch.sequence);
+                self.services.count(Occurrence::BoundReached("max_pending_writes"));
+            } else {
+                self.services.outputs.push_back(Output::Store(batch));
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        while let Some(held) = self.services.journal.poll_released() {
+            match held {
+                Held::Answer { peer, message_id, datagram } => {
+                    self.devices.send_answer(&mut self.services, peer, message_id, datagram);
+                }
+                Held::Inbound { sink, receipt } => {
+                    self.services.outputs.push_back(Output::AcknowledgeInbound { sink, receipt });
+                }
+                Held::Device(key) => {
+                    self.devices.answer_sent(key);
+                    self.devices.advance(&mut self.services, key);
+                    // Marks for operations that must not run twice may have been written just now.
+                    self.seal();
+                }
+            }
+        }
+    }
+
+    fn tell_notices(&mut self) {
+        for index in 0..self.services.sinks.len() {
+            let Some(sink) = self.services.sinks.get_mut(index) else { continue };
+            let name = sink.configuration.name.clone();
+            for notice in sink.take_notices() {
+                match notice {
+                    Notice::Delivered { messages } => self.services.count(Occurrence::Delivered(index, messages)),
+                    Notice::Dropped { rows, reason, detail } => {
+                        self.services.count(Occurrence::SpoolDropped(index, reason, rows));
+                        self.bridge.dropped(&mut self.services, &name, rows, reason, &detail);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of the moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gauges {
+    /// Devices online, asleep, offline.
+    pub devices: (usize, usize, usize),
+    /// Sinks.
+    pub sinks: Vec<SinkGauges>,
+    /// Writes that are not durable yet.
+    pub pending_writes: usize,
+    /// Their bytes.
+    pub pending_write_bytes: usize,
+    /// Commands that wait.
+    pub waiting_commands: usize,
+    /// Whether the store cannot be written.
+    pub store_broken: bool,
+}
+
+/// Numbers of one sink.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkGauges {
+    /// Its name.
+    pub name: super::store::SinkName,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Rows that wait or are in flight.
+    pub rows: u64,
+    /// Their charged bytes.
+    pub bytes: u64,
+    /// Messages in flight.
+    pub in_flight: usize,
+}
+
+fn corrections_key(sink: &str) -> String {
+    format!("clock_corrections/{sink}")
+}
+
+fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) {
+    for (endpoint, record) in stored.devices {
+        match serde_json::from_slice::<DeviceRecord>(&record) {
+            Ok(record) => devices.restore(services, endpoint, record),
+            Err(error) => {
+                tracing::error!(%endpoint, %error, "the stored record of a device cannot be read and is ignored")
+            }
+        }
+    }
+    let keys: Vec<usize> = devices.table.iter().map(|(key, _)| key).collect();
+    for (endpoint, id, record) in stored.commands {
+        let Ok(record) = serde_json::from_slice::<CommandRecord>(&record) else {
+            tracing::error!(%endpoint, id, "the stored record of a command cannot be read and is ignored");
+            continue;
+        };
+        match record.result.clone() {
+            Some(result) => {
+                devices.results.keep(KeptResult { asked: record.asked, result }, services.wall());
+            }
+            None => devices.restore_command(services, &endpoint, record),
+        }
+    }
+    devices.restore_latest(&stored.latest);
+    for key in keys {
+        devices.resume(services, key);
+    }
+}

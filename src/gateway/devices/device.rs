@@ -1,0 +1,349 @@
+//! One device: everything the gateway knows and wants of it.
+//!
+//! The record that survives a restart is [`DeviceRecord`]; everything else is rebuilt from it and the mapping plan.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exchange::ActiveExchange;
+use super::observation::Observation;
+use crate::gateway::dispatch::queue::CommandQueue;
+use crate::gateway::vocabulary::Peer;
+use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
+use crate::model::endpoint::Endpoint;
+use crate::model::object::{DeviceModel, ObjectModel};
+use crate::model::path::Path;
+use crate::model::report::DeviceFacts;
+use crate::model::time::{Instant, WallTime};
+use crate::model::version::Version;
+
+/// Whether a device can be expected to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It listens.
+    Online,
+    /// It registered, and sleeps.
+    Asleep,
+    /// It does not answer, or is not registered.
+    Offline,
+}
+
+impl State {
+    /// The word of the interfaces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Asleep => "asleep",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// A registration in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registration {
+    /// Second segment of the location: `rd/{location}`.
+    pub location: String,
+    /// `lt`; `None` never expires.
+    pub lifetime: Option<Duration>,
+    /// `lwm2m`.
+    pub version: Version,
+    /// `b` as written.
+    pub binding: Option<String>,
+    /// Whether the device announced queue mode.
+    pub queue_mode: bool,
+    /// `sms`.
+    pub sms: Option<String>,
+    /// Parameters that the standard does not know, kept.
+    pub parameters: BTreeMap<String, String>,
+    /// Alternate root path, or empty.
+    pub root: String,
+    /// Content formats of the root link.
+    pub formats: Vec<u16>,
+    /// When it began.
+    pub registered_at: WallTime,
+    /// When it ends unless updated, grace included.
+    pub expires_at: Option<Instant>,
+}
+
+/// The latest value of a mapped key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyState {
+    /// Telemetry or attribute.
+    pub kind: KeyKind,
+    /// Latest value.
+    pub value: serde_json::Value,
+    /// Its time.
+    pub ts: WallTime,
+    /// Where it came from.
+    pub path: Option<Path>,
+    /// Unit.
+    pub unit: Option<Arc<str>>,
+    /// Sinks it goes to; `None`: all.
+    pub sinks: Option<Arc<[String]>>,
+    /// When it leaves.
+    pub report: ReportPolicy,
+    /// The value that left last.
+    pub reported: Option<serde_json::Value>,
+    /// When it leaves next by a periodic policy.
+    pub due: Option<Instant>,
+}
+
+/// A value that no rule took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unmapped {
+    /// Latest value, in JSON.
+    pub value: serde_json::Value,
+    /// Its time.
+    pub ts: WallTime,
+    /// How many came.
+    pub count: u64,
+    /// Why rules that fitted could not use it; empty if none fitted.
+    pub failures: Vec<String>,
+}
+
+/// What was learnt about the formats that a device takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FormatMemory {
+    /// Accept is left out of requests: the device refused or dropped those that had it.
+    #[serde(default)]
+    pub no_accept: bool,
+    /// Format of writes to a single resource that worked or is to be tried next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub single: Option<u16>,
+    /// The same for instances and multiple-instance resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiple: Option<u16>,
+}
+
+/// A desired value set by the cloud.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Desired {
+    /// What was asked for.
+    pub value: serde_json::Value,
+    /// The command that carries it out.
+    pub command: String,
+    /// Whether the device took it.
+    pub applied: bool,
+}
+
+/// A periodic read.
+#[derive(Clone, Debug)]
+pub struct PeriodicRead {
+    /// What.
+    pub path: Path,
+    /// How often.
+    pub interval: Duration,
+    /// When next.
+    pub due: Instant,
+}
+
+/// One device.
+#[derive(Debug)]
+pub struct Device {
+    /// Endpoint name.
+    pub endpoint: Endpoint,
+    /// The operator's name.
+    pub name: Option<String>,
+    /// The operator's label.
+    pub label: Option<String>,
+    /// Facts for the mapping; also holds tags, objects and version.
+    pub facts: DeviceFacts,
+    /// The registration, while it lasts.
+    pub registration: Option<Registration>,
+    /// Where the device registered from.
+    pub peer: Peer,
+    /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
+    pub alternate_peer: Option<Peer>,
+    /// Online, asleep or offline.
+    pub state: State,
+    /// Why, in a word.
+    pub reason: String,
+    /// When the device was heard last.
+    pub last_seen: WallTime,
+    /// The same on the monotonic clock; `None` before the first message of this run.
+    pub heard_at: Option<Instant>,
+    /// Queue mode: until when it listens.
+    pub awake_until: Option<Instant>,
+    /// No requests before this, since the device did not answer.
+    pub quiet_until: Option<Instant>,
+    /// How often in a row it did not answer.
+    pub failures: u32,
+    /// The one request under way.
+    pub exchange: Option<ActiveExchange>,
+    /// Next message id towards the device.
+    pub next_message_id: u16,
+    /// Observations by path.
+    pub observations: BTreeMap<Path, Observation>,
+    /// Reads to do at the next occasion.
+    pub reads: VecDeque<Path>,
+    /// Reads to do at each wake-up.
+    pub reads_on_wake: Vec<Path>,
+    /// Periodic reads.
+    pub periodic_reads: Vec<PeriodicRead>,
+    /// Reads to do after a Register.
+    pub reads_on_register: Vec<Path>,
+    /// Waiting commands.
+    pub commands: CommandQueue,
+    /// Whether the next free slot belongs to observations and reads rather than to commands.
+    pub background_turn: bool,
+    /// Which mapping files apply.
+    pub selection: Selection,
+    /// How the mapping wants the device treated.
+    pub settings: DeviceSettings,
+    /// Latest values by key.
+    pub keys: BTreeMap<String, KeyState>,
+    /// Values no rule took.
+    pub unmapped: BTreeMap<Path, Unmapped>,
+    /// Formats.
+    pub formats: FormatMemory,
+    /// The enabler version that `formats` was learnt under.
+    pub formats_of: Option<Version>,
+    /// Whether a Register waits for its answer: nothing is asked of the device before.
+    pub answer_pending: bool,
+    /// Desired values.
+    pub desired: BTreeMap<String, Desired>,
+    /// Tolerated deviations.
+    pub quirks: BTreeSet<&'static str>,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// The deadline under which the device stands in the timer queue.
+    pub scheduled: Option<Instant>,
+    /// When the record was written last, for what may be written lazily.
+    pub written_at: Option<Instant>,
+}
+
+impl Device {
+    /// A device that has not registered.
+    pub fn new(endpoint: Endpoint, peer: Peer, wall: WallTime) -> Self {
+        let facts = DeviceFacts {
+            endpoint: endpoint.as_str().to_owned(),
+            device: endpoint.as_str().to_owned(),
+            ..DeviceFacts::default()
+        };
+        Self {
+            endpoint,
+            name: None,
+            label: None,
+            facts,
+            registration: None,
+            peer,
+            alternate_peer: None,
+            state: State::Offline,
+            reason: String::new(),
+            last_seen: wall,
+            heard_at: None,
+            awake_until: None,
+            quiet_until: None,
+            failures: 0,
+            exchange: None,
+            next_message_id: 0,
+            observations: BTreeMap::new(),
+            reads: VecDeque::new(),
+            reads_on_wake: Vec::new(),
+            periodic_reads: Vec::new(),
+            reads_on_register: Vec::new(),
+            commands: CommandQueue::default(),
+            background_turn: false,
+            selection: Selection::default(),
+            settings: DeviceSettings::default(),
+            keys: BTreeMap::new(),
+            unmapped: BTreeMap::new(),
+            formats: FormatMemory::default(),
+            formats_of: None,
+            answer_pending: false,
+            desired: BTreeMap::new(),
+            quirks: BTreeSet::new(),
+            last_error: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            scheduled: None,
+            written_at: None,
+        }
+    }
+
+    /// What the interfaces call it: its name, or its endpoint name.
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.endpoint.as_str())
+    }
+
+    /// The object model in the versions that the device registered.
+    pub fn model<'a>(&'a self, model: &'a ObjectModel) -> DeviceModel<'a> {
+        DeviceModel { model, objects: &self.facts.objects, enabler: self.facts.lwm2m_version }
+    }
+
+    /// Alternate root path, or empty.
+    pub fn root(&self) -> &str {
+        self.registration.as_ref().map_or("", |registration| registration.root.as_str())
+    }
+
+    /// Whether the device listens now.
+    pub fn listens(&self, now: Instant) -> bool {
+        self.registration.is_some() && self.awake_until.is_none_or(|awake_until| now < awake_until)
+    }
+
+    /// Reads that the mapping wants.
+    pub fn set_reads(&mut self, now: Instant, wishes: &[ReadWish]) {
+        use crate::mapping::ReadWhen;
+        let previous = std::mem::take(&mut self.periodic_reads);
+        self.reads_on_register.clear();
+        self.reads_on_wake.clear();
+        for wish in wishes {
+            match wish.when {
+                ReadWhen::OnRegister => self.reads_on_register.push(wish.path),
+                ReadWhen::OnWake => self.reads_on_wake.push(wish.path),
+                ReadWhen::Every(interval) => {
+                    let interval = interval.max(Duration::from_secs(1));
+                    let due = previous
+                        .iter()
+                        .find(|read| read.path == wish.path && read.interval == interval)
+                        .map_or(now, |read| read.due);
+                    self.periodic_reads.push(PeriodicRead { path: wish.path, interval, due });
+                }
+            }
+        }
+    }
+
+    /// Asks for a read at the next occasion; asking twice is asking once.
+    pub fn request_read(&mut self, path: Path) {
+        if !self.reads.contains(&path) {
+            self.reads.push_back(path);
+        }
+    }
+
+    /// The earliest moment at which something is due; `None` if nothing is.
+    pub fn next_deadline(&self, clock_instant_of: impl Fn(WallTime) -> Instant) -> Option<Instant> {
+        let registration = self.registration.as_ref();
+        let mut earliest: Option<Instant> = None;
+        let mut consider = |candidate: Option<Instant>| {
+            if let Some(candidate) = candidate {
+                earliest = Some(earliest.map_or(candidate, |earliest| earliest.min(candidate)));
+            }
+        };
+        consider(self.exchange.as_ref().map(|active| active.exchange.deadline()));
+        consider(registration.and_then(|registration| registration.expires_at));
+        if self.state == State::Online {
+            consider(self.awake_until);
+        }
+        consider(self.quiet_until);
+        if registration.is_some() {
+            for read in &self.periodic_reads {
+                consider(Some(read.due));
+            }
+            for observation in self.observations.values() {
+                consider(observation.next_deadline());
+            }
+        }
+        for key in self.keys.values() {
+            consider(key.due);
+        }
+        consider(self.commands.next_deadline(clock_instant_of));
+        earliest
+    }
+}

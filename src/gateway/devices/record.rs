@@ -1,0 +1,186 @@
+//! What survives of a device: the JSON record in the store.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::device::{Desired, Device, FormatMemory, Registration, State};
+use super::observation::Observation;
+use crate::gateway::clock::WallClock;
+use crate::gateway::vocabulary::Peer;
+use crate::model::attributes::NotificationAttributes;
+use crate::model::endpoint::Endpoint;
+use crate::model::path::Path;
+use crate::model::report::RegisteredObject;
+use crate::model::time::{Instant, WallTime};
+use crate::model::version::Version;
+use crate::protocol::coap::message::Token;
+
+/// The record. Fields are only ever added; readers ignore what they do not know.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DeviceRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    listener: u16,
+    remote: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    local: Option<IpAddr>,
+    state: State,
+    reason: String,
+    last_seen: WallTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registration: Option<RegistrationRecord>,
+    #[serde(default)]
+    objects: BTreeMap<u16, RegisteredObject>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manufacturer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    firmware: Option<String>,
+    #[serde(default)]
+    observations: Vec<ObservationRecord>,
+    #[serde(default)]
+    formats: FormatMemory,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    desired: BTreeMap<String, Desired>,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct RegistrationRecord {
+    location: String,
+    lifetime_secs: Option<u64>,
+    version: Version,
+    binding: Option<String>,
+    queue_mode: bool,
+    sms: Option<String>,
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    #[serde(default)]
+    root: String,
+    #[serde(default)]
+    formats: Vec<u16>,
+    registered_at: WallTime,
+    expires_at: Option<WallTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct ObservationRecord {
+    path: Path,
+    token: String,
+    #[serde(default)]
+    attributes: NotificationAttributes,
+    by_mapping: bool,
+    by_command: bool,
+}
+
+impl DeviceRecord {
+    /// The record of a device.
+    pub fn of(device: &Device, clock: &WallClock) -> Self {
+        let registration = device.registration.as_ref().map(|registration| RegistrationRecord {
+            location: registration.location.clone(),
+            lifetime_secs: registration.lifetime.map(|lifetime| lifetime.as_secs()),
+            version: registration.version,
+            binding: registration.binding.clone(),
+            queue_mode: registration.queue_mode,
+            sms: registration.sms.clone(),
+            parameters: registration.parameters.clone(),
+            root: registration.root.clone(),
+            formats: registration.formats.clone(),
+            registered_at: registration.registered_at,
+            expires_at: registration.expires_at.map(|expires_at| clock.at(expires_at)),
+        });
+        let observations = device
+            .observations
+            .iter()
+            .filter_map(|(path, observation)| {
+                Some(ObservationRecord {
+                    path: *path,
+                    token: data_encoding::HEXLOWER.encode(observation.token()?.as_bytes()),
+                    attributes: observation.attributes.clone(),
+                    by_mapping: observation.by_mapping,
+                    by_command: observation.by_command,
+                })
+            })
+            .collect();
+        Self {
+            name: device.name.clone(),
+            label: device.label.clone(),
+            tags: device.facts.tags.clone(),
+            listener: device.peer.listener,
+            remote: device.peer.remote,
+            local: device.peer.local,
+            state: device.state,
+            reason: device.reason.clone(),
+            last_seen: device.last_seen,
+            registration,
+            objects: device.facts.objects.clone(),
+            manufacturer: device.facts.manufacturer.clone(),
+            model: device.facts.model.clone(),
+            firmware: device.facts.firmware.clone(),
+            observations,
+            formats: device.formats.clone(),
+            desired: device.desired.clone(),
+        }
+    }
+
+    /// The device of a record.
+    ///
+    /// The device cannot be blamed for the time in which the gateway was away: whatever the wall clock says, it gets at
+    /// least five minutes (or its lifetime, if that is shorter), and at most its whole lifetime, before it expires.
+    pub fn into_device(self, endpoint: Endpoint, now: Instant, clock: &WallClock, grace: Duration) -> Device {
+        const LEAST_REMAINING: Duration = Duration::from_secs(300);
+        let peer = Peer { listener: self.listener, remote: self.remote, local: self.local };
+        let mut device = Device::new(endpoint, peer, self.last_seen);
+        device.name = self.name;
+        device.label = self.label;
+        device.facts.tags = self.tags;
+        device.facts.device = device.display_name().to_owned();
+        device.facts.objects = self.objects;
+        device.facts.manufacturer = self.manufacturer;
+        device.facts.model = self.model;
+        device.facts.firmware = self.firmware;
+        device.state = self.state;
+        device.reason = self.reason;
+        device.formats = self.formats;
+        device.desired = self.desired;
+        device.registration = self.registration.map(|record| {
+            let lifetime = record.lifetime_secs.map(Duration::from_secs);
+            let expires_at = lifetime.map(|lifetime| {
+                let by_wall =
+                    record.expires_at.map(|at| clock.instant_of(at).saturating_since(now)).unwrap_or_default();
+                let remaining = if clock.is_synced() { by_wall } else { lifetime };
+                now + remaining.clamp(LEAST_REMAINING.min(lifetime), lifetime + grace)
+            });
+            device.facts.lwm2m_version = Some(record.version);
+            device.formats_of = Some(record.version);
+            Registration {
+                location: record.location,
+                lifetime,
+                version: record.version,
+                binding: record.binding,
+                queue_mode: record.queue_mode,
+                sms: record.sms,
+                parameters: record.parameters,
+                root: record.root,
+                formats: record.formats,
+                registered_at: record.registered_at,
+                expires_at,
+            }
+        });
+        for observation in self.observations {
+            let token = data_encoding::HEXLOWER.decode(observation.token.as_bytes()).ok();
+            if let Some(token) = token.and_then(|token| Token::new(&token)) {
+                let mut restored = Observation::restored(token, observation.attributes, now);
+                restored.by_mapping = observation.by_mapping;
+                restored.by_command = observation.by_command;
+                device.observations.insert(observation.path, restored);
+            }
+        }
+        device
+    }
+}

@@ -1,0 +1,327 @@
+//! Register, Update and De-register (Core TS 1.2.2 section 6.2), expiry, and what the mapping then wants.
+
+use std::time::Duration;
+
+use super::Devices;
+use super::device::{Device, Registration, State};
+use super::observation::{Observation, Phase};
+use super::requests::Reply;
+use crate::gateway::configuration::{Refusal, UnknownDevices};
+use crate::gateway::services::{Held, Services};
+use crate::gateway::vocabulary::Peer;
+use crate::instrumentation::occurrence::Occurrence;
+use crate::model::endpoint::Endpoint;
+use crate::model::event::EventKind;
+use crate::protocol::coap::message::Code;
+use crate::protocol::coap::option::OptionNumber;
+use crate::protocol::lwm2m::registration::{RegisterRequest, parse_register, parse_update};
+
+/// How old the stored expiry may be when an Update only moves it: spares the SD card.
+const LAZY_WRITE: Duration = Duration::from_secs(60);
+
+impl Devices {
+    pub(super) fn register(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        query: &[String],
+        format: Option<u16>,
+        body: &[u8],
+        bytes: usize,
+    ) -> Option<Reply> {
+        let request = match parse_register(query, format, body) {
+            Ok(request) => request,
+            Err(refused) => {
+                services.refuse(&endpoint_of_query(query), peer, "bad_register", &refused.reason);
+                return Some(Reply::now(refused.code));
+            }
+        };
+        let name = request.endpoint.clone().unwrap_or_default();
+        let endpoint = match Endpoint::new(&name) {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                services.refuse(&name, peer, "bad_endpoint", &error.to_string());
+                return Some(Reply::now(Code::BAD_REQUEST));
+            }
+        };
+        let known = self.key_of_endpoint(endpoint.as_str());
+        if known.is_none() && !self.admits_unknown(services) {
+            services.refuse(
+                endpoint.as_str(),
+                peer,
+                "unknown_device",
+                "the device is unknown and the join window is closed",
+            );
+            return match services.configuration.lwm2m.refusal {
+                Refusal::Silent => None,
+                Refusal::Answer => Some(Reply::now(Code::FORBIDDEN)),
+            };
+        }
+        if known.is_none() && self.table.len() >= services.configuration.limits.max_devices {
+            services.refuse(endpoint.as_str(), peer, "max_devices", "the gateway holds as many devices as it may");
+            return None;
+        }
+        let key = known.unwrap_or_else(|| {
+            let mut device = Device::new(endpoint, peer, services.wall());
+            use rand_core::Rng as _;
+            device.next_message_id = services.random.next_u32() as u16;
+            self.insert(device)
+        });
+        let location = self.begin_registration(services, key, peer, request);
+        self.heard(services, key, peer, bytes);
+        self.select_mapping(services, key);
+        if let Some(device) = self.table.get_mut(key) {
+            for path in device.reads_on_register.clone() {
+                device.request_read(path);
+            }
+        }
+        self.persist(services, key);
+        self.publish_info(services, key);
+        self.device_event(services, key, EventKind::Registered, "");
+        self.membership_changed = true;
+        let mut reply = Reply::when_durable(Code::CREATED);
+        reply.options.push((OptionNumber::LOCATION_PATH, b"rd".to_vec()));
+        reply.options.push((OptionNumber::LOCATION_PATH, location.into_bytes()));
+        // Nothing is asked of the device before it has its answer.
+        services.journal.when_durable(Held::Device(key));
+        Some(reply)
+    }
+
+    fn admits_unknown(&self, services: &Services) -> bool {
+        match services.configuration.lwm2m.unknown_devices {
+            UnknownDevices::Accept => true,
+            UnknownDevices::Refuse => false,
+            UnknownDevices::Window => self.join_until.is_some_and(|until| services.now < until),
+        }
+    }
+
+    /// Puts a registration in force. An earlier one of the same endpoint ends: its observations and tokens die, its
+    /// waiting commands stay.
+    fn begin_registration(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        peer: Peer,
+        request: RegisterRequest,
+    ) -> String {
+        if let Some(ended) = self.end_exchange(key) {
+            self.requeue(services, key, &ended);
+        }
+        self.forget_observations(key);
+        let location = self.new_location(services);
+        let configuration = services.configuration.clone();
+        let lifetime = request
+            .lifetime_secs
+            .map_or(Some(configuration.lwm2m.default_lifetime), |secs| (secs != 0).then(|| Duration::from_secs(secs)));
+        let Some(device) = self.table.get_mut(key) else { return location };
+        if let Some(previous) = device.registration.take() {
+            self.by_location.remove(&previous.location);
+        }
+        self.by_location.insert(location.clone(), key);
+        self.by_address.insert((peer.listener, peer.remote), key);
+        device.peer = peer;
+        device.alternate_peer = None;
+        device.answer_pending = true;
+        device.reads.clear();
+        device.facts.lwm2m_version = Some(request.version);
+        device.facts.objects = request.objects.objects;
+        // What was learnt about formats belongs to the firmware that registered before.
+        let same_version = device.formats_of == Some(request.version);
+        if !same_version {
+            device.formats = super::device::FormatMemory::default();
+            device.formats_of = Some(request.version);
+        }
+        for quirk in request.quirks.into_iter().chain(request.objects.quirks) {
+            services.count(Occurrence::Quirk(quirk));
+            device.quirks.insert(quirk);
+        }
+        device.registration = Some(Registration {
+            location: location.clone(),
+            lifetime,
+            version: request.version,
+            binding: request.binding.map(|binding| binding.text),
+            queue_mode: request.queue_mode,
+            sms: request.sms,
+            parameters: request.parameters,
+            root: request.objects.root,
+            formats: request.objects.formats,
+            registered_at: services.wall(),
+            expires_at: lifetime.map(|lifetime| services.now + lifetime + configuration.lwm2m.lifetime_grace),
+        });
+        location
+    }
+
+    /// The instance byte and 40 random bits: 12 characters, which every client can hold.
+    fn new_location(&self, services: &mut Services) -> String {
+        use rand_core::Rng as _;
+        loop {
+            let random = services.random.next_u64() >> 24;
+            let location = format!("{:02x}{random:010x}", self.instance_byte);
+            if !self.by_location.contains_key(&location) {
+                return location;
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart by the only caller")]
+    pub(super) fn update(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        location: &str,
+        query: &[String],
+        format: Option<u16>,
+        body: &[u8],
+        bytes: usize,
+    ) -> Reply {
+        let Some(key) = self.by_location.get(location).copied() else {
+            services.refuse("", peer, "unknown_location", &format!("Update of rd/{location}, which is not registered"));
+            return Reply::now(Code::NOT_FOUND);
+        };
+        let request = match parse_update(query, format, body) {
+            Ok(request) => request,
+            Err(refused) => {
+                if let Some(device) = self.table.get_mut(key) {
+                    device.last_error = Some(format!("Update refused: {}", refused.reason));
+                }
+                return Reply::now(refused.code);
+            }
+        };
+        let grace = services.configuration.lwm2m.lifetime_grace;
+        let Some(device) = self.table.get_mut(key) else { return Reply::now(Code::NOT_FOUND) };
+        let Some(registration) = device.registration.as_mut() else { return Reply::now(Code::NOT_FOUND) };
+        let mut changed = false;
+        if let Some(secs) = request.lifetime_secs {
+            let lifetime = (secs != 0).then(|| Duration::from_secs(secs));
+            changed |= registration.lifetime != lifetime;
+            registration.lifetime = lifetime;
+        }
+        if let Some(binding) = request.binding {
+            changed |= registration.binding.as_ref() != Some(&binding.text);
+            registration.binding = Some(binding.text);
+        }
+        if let Some(queue_mode) = request.queue_mode {
+            changed |= registration.queue_mode != queue_mode;
+            registration.queue_mode = queue_mode;
+        }
+        if let Some(sms) = request.sms {
+            changed |= registration.sms.as_ref() != Some(&sms);
+            registration.sms = Some(sms);
+        }
+        registration.parameters.extend(request.parameters);
+        registration.expires_at = registration.lifetime.map(|lifetime| services.now + lifetime + grace);
+        for quirk in request.quirks {
+            services.count(Occurrence::Quirk(quirk));
+            device.quirks.insert(quirk);
+        }
+        let mut new_objects = false;
+        if let Some(list) = request.objects {
+            new_objects = device.facts.objects != list.objects;
+            registration.formats = list.formats;
+            registration.root = list.root;
+            device.facts.objects = list.objects;
+        }
+        self.by_address.insert((peer.listener, peer.remote), key);
+        self.heard(services, key, peer, bytes);
+        if new_objects {
+            self.select_mapping(services, key);
+            self.publish_info(services, key);
+        }
+        let written_at = self.table.get(key).and_then(|device| device.written_at);
+        let stale = written_at.is_none_or(|at| services.now.saturating_since(at) >= LAZY_WRITE);
+        if changed || new_objects || stale {
+            self.persist(services, key);
+        }
+        self.device_event(services, key, EventKind::Updated, "");
+        self.schedule(services, key);
+        services.journal.when_durable(Held::Device(key));
+        if changed || new_objects { Reply::when_durable(Code::CHANGED) } else { Reply::now(Code::CHANGED) }
+    }
+
+    pub(super) fn deregister(&mut self, services: &mut Services, peer: Peer, location: &str, bytes: usize) -> Reply {
+        let Some(key) = self.by_location.get(location).copied() else {
+            return Reply::now(Code::NOT_FOUND);
+        };
+        self.heard(services, key, peer, bytes);
+        self.end_registration(services, key, EventKind::Deregistered, "deregistered");
+        Reply::when_durable(Code::DELETED)
+    }
+
+    /// A lifetime and its grace have passed.
+    pub(super) fn expire(&mut self, services: &mut Services, key: usize) {
+        self.end_registration(services, key, EventKind::Expired, "expired");
+    }
+
+    fn end_registration(&mut self, services: &mut Services, key: usize, kind: EventKind, reason: &str) {
+        if let Some(ended) = self.end_exchange(key) {
+            self.requeue(services, key, &ended);
+        }
+        self.forget_observations(key);
+        if let Some(device) = self.table.get_mut(key) {
+            if let Some(registration) = device.registration.take() {
+                self.by_location.remove(&registration.location);
+            }
+            device.reads.clear();
+            device.awake_until = None;
+            device.quiet_until = None;
+        }
+        self.set_state(services, key, State::Offline, reason);
+        self.persist(services, key);
+        self.device_event(services, key, kind, "");
+        self.membership_changed = true;
+        self.schedule(services, key);
+    }
+
+    /// Matches the device against the plan anew and brings its observations in line with it.
+    pub(super) fn select_mapping(&mut self, services: &mut Services, key: usize) {
+        let (plan, model) = (services.plan.clone(), services.model.clone());
+        let Some(device) = self.table.get_mut(key) else { return };
+        device.selection = plan.select(&device.facts);
+        device.settings = plan.settings(&device.selection);
+        if device.registration.is_none() {
+            return;
+        }
+        let wishes = plan.wishes(&device.selection, &device.facts, &device.model(&model));
+        device.set_reads(services.now, &wishes.reads);
+        for observation in device.observations.values_mut() {
+            observation.by_mapping = false;
+        }
+        let limit = services.configuration.limits.max_observations_per_device;
+        for wish in wishes.observations {
+            if let Some(existing) = device.observations.get_mut(&wish.path) {
+                existing.by_mapping = true;
+                if existing.attributes != wish.attributes {
+                    // Core TS 1.2.2 section 5.1.2 leaves the effect of new attributes on a live observation open.
+                    existing.attributes = wish.attributes;
+                    match existing.phase {
+                        Phase::Active { token, .. } => existing.phase = Phase::Cancelling { token },
+                        Phase::Cancelling { .. } => {}
+                        Phase::Wanted { .. } | Phase::Refused { .. } => existing.reset(),
+                    }
+                }
+            } else if device.observations.len() < limit {
+                let mut observation = Observation::wanted(wish.attributes);
+                observation.by_mapping = true;
+                device.observations.insert(wish.path, observation);
+            } else {
+                services.count(Occurrence::BoundReached("max_observations_per_device"));
+                device.last_error = Some(format!("{} is not observed: the device has {limit} observations", wish.path));
+            }
+        }
+        device.observations.retain(|_, observation| {
+            if observation.is_wanted() {
+                return true;
+            }
+            if let Phase::Active { token, .. } = observation.phase {
+                observation.phase = Phase::Cancelling { token };
+            }
+            matches!(observation.phase, Phase::Cancelling { .. })
+        });
+    }
+}
+
+/// The endpoint name of a Register that is refused for something else.
+fn endpoint_of_query(query: &[String]) -> String {
+    let name = query.iter().find_map(|argument| argument.strip_prefix("ep=")).unwrap_or_default();
+    name.chars().filter(|character| !character.is_control()).take(Endpoint::MAX_BYTES / 4).collect()
+}

@@ -1,0 +1,428 @@
+//! The next request to a device: commands, observations and reads take turns, one at a time.
+
+use std::time::Duration;
+
+use super::Devices;
+use super::TokenOwner;
+use super::device::{Device, State};
+use super::exchange::{ActiveExchange, Job, Sending};
+use super::observation::Phase;
+use crate::gateway::dispatch::attempt::{self, Request};
+use crate::gateway::services::Services;
+use crate::gateway::vocabulary::Peer;
+use crate::instrumentation::occurrence::Occurrence;
+use crate::model::command::{ErrorKind, Operation, Outcome, WhenAsleep};
+use crate::model::event::EventKind;
+use crate::model::time::Instant;
+use crate::protocol::coap::block::Block;
+use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
+use crate::protocol::coap::message::{Code, Message, Token};
+use crate::protocol::coap::option::OptionNumber;
+
+/// MAX_TRANSMIT_WAIT of RFC 7252 section 4.8.2: how long a separate response may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(93);
+
+/// Bodies beyond one block of this size leave in pieces.
+const FIRST_BLOCK_EXPONENT: u8 = Block::MAX_SIZE_EXPONENT;
+
+impl Devices {
+    /// Sends the next request if one may be sent, and puts the device under its deadline.
+    pub fn advance(&mut self, services: &mut Services, key: usize) {
+        while self.table.get(key).is_some_and(|device| device.exchange.is_none() && !device.answer_pending) {
+            let Some((job, request, token)) = self.next_job(services, key) else { break };
+            self.start(services, key, job, request, token);
+        }
+        self.schedule(services, key);
+    }
+
+    fn next_job(&mut self, services: &mut Services, key: usize) -> Option<(Job, Request, Option<Token>)> {
+        let now = services.now;
+        let device = self.table.get_mut(key)?;
+        device.registration.as_ref()?;
+        let quiet = device.quiet_until.is_some_and(|quiet_until| now < quiet_until);
+        let listens = device.listens(now);
+        let background_first = std::mem::take(&mut device.background_turn);
+        if listens
+            && !quiet
+            && background_first
+            && let Some(job) = next_background(device, now)
+        {
+            return Some(job);
+        }
+        if let Some(job) = self.next_command(services, key, listens) {
+            if let Some(device) = self.table.get_mut(key) {
+                device.background_turn = true;
+            }
+            return Some(job);
+        }
+        let device = self.table.get_mut(key)?;
+        if listens && !quiet { next_background(device, now) } else { None }
+    }
+
+    /// The first command that may leave now. Those that turn out impossible end at once.
+    fn next_command(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        listens: bool,
+    ) -> Option<(Job, Request, Option<Token>)> {
+        let model = services.model.clone();
+        let ids: Vec<String> = self.table.get(key)?.commands.iter().map(|queued| queued.command.id.clone()).collect();
+        for id in ids {
+            let device = self.table.get(key)?;
+            let Some(queued) = device.commands.get(&id) else { continue };
+            let may_go = listens || queued.command.when_asleep == WhenAsleep::Try;
+            let due = queued.command.not_before.is_none_or(|at| services.clock.instant_of(at) <= services.now);
+            if !may_go || !due || !services.journal.is_durable(queued.accepted) {
+                continue;
+            }
+            let repeatable = queued.command.operation.is_idempotent();
+            let started = queued.started;
+            match started {
+                None if !repeatable => {
+                    self.mark_started(services, key, &id);
+                    continue;
+                }
+                Some(sequence) if !services.journal.is_durable(sequence) => continue,
+                _ => {}
+            }
+            if let Some(job) = self.command_job(services, key, &id, &model) {
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    fn command_job(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        id: &str,
+        model: &crate::model::object::ObjectModel,
+    ) -> Option<(Job, Request, Option<Token>)> {
+        let device = self.table.get_mut(key)?;
+        let queued = device.commands.get(id)?;
+        let (operation, format) = (queued.command.operation.clone(), queued.command.format);
+        let mut token = None;
+        let mut effective = operation.clone();
+        if let Operation::Observe { path } = operation {
+            if let Some(observation) = device.observations.get_mut(&path) {
+                // The mapping observes it already: the values only go to one more place.
+                observation.by_command = true;
+                if matches!(observation.phase, Phase::Active { .. } | Phase::Wanted { .. }) {
+                    effective = Operation::Read { path };
+                }
+            }
+        } else if let Operation::CancelObserve { path } = operation {
+            let Some(observation) = device.observations.get_mut(&path) else {
+                self.finish_command(
+                    services,
+                    key,
+                    id,
+                    Outcome::failed(ErrorKind::Invalid, format!("path {path} is not observed")),
+                );
+                return None;
+            };
+            observation.by_command = false;
+            if observation.by_mapping {
+                let outcome = Outcome::Done { code: Code::CONTENT.to_string(), answer: serde_json::Map::new() };
+                self.finish_command(services, key, id, outcome);
+                return None;
+            }
+            token = observation.token();
+        }
+        let device = self.table.get(key)?;
+        match attempt::request_for(device, &effective, format, model) {
+            Ok(request) if request.payload.len() > services.configuration.limits.max_transfer_bytes => {
+                let outcome = Outcome::failed(ErrorKind::TooLarge, "the value exceeds limits.max_transfer");
+                self.finish_command(services, key, id, outcome);
+                None
+            }
+            Ok(request) => Some((Job::Command { id: id.to_owned() }, request, token)),
+            Err(error) => {
+                self.finish_command(services, key, id, Outcome::Failed { code: None, error: Some(error) });
+                None
+            }
+        }
+    }
+
+    /// Sends a request and makes it the one under way. `token`: for cancelling an observation by its own token.
+    fn start(&mut self, services: &mut Services, key: usize, job: Job, request: Request, token: Option<Token>) {
+        let give_up_at = match &job {
+            Job::Command { id } => {
+                let queued = self.table.get(key).and_then(|device| device.commands.get(id));
+                queued.and_then(|queued| queued.command.timeout).map(|timeout| services.now + timeout)
+            }
+            _ => None,
+        };
+        let sending = (request.payload.len()
+            > Block { number: 0, more: true, size_exponent: FIRST_BLOCK_EXPONENT }.size())
+        .then(|| Sending { body: request.payload.clone(), offset: 0, size_exponent: FIRST_BLOCK_EXPONENT });
+        let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
+        let active = (job, request, peer, sending, give_up_at, false);
+        self.transmit_request(services, key, active, None, token);
+    }
+
+    /// Sends one message of a request: the whole, or one piece of it.
+    fn transmit_request(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        (job, request, peer, sending, give_up_at, tried_other_words): Words,
+        receiving: Option<super::exchange::Receiving>,
+        token: Option<Token>,
+    ) {
+        let token = token.unwrap_or_else(|| self.new_token(services));
+        let Some(device) = self.table.get_mut(key) else { return };
+        let mut id = device.next_message_id;
+        // Several devices may share an address: an id that is in use there is passed over.
+        while self.outstanding.contains_key(&(peer.listener, peer.remote, id)) {
+            id = id.wrapping_add(1);
+        }
+        device.next_message_id = id.wrapping_add(1);
+        let mut message = request.message(device.root(), id, token);
+        if let Some(sending) = &sending {
+            put_block1(&mut message, sending);
+        }
+        if let Some(receiving) = &receiving {
+            message.options.retain(|(number, _)| *number != OptionNumber::OBSERVE);
+            message.push_option(OptionNumber::BLOCK2, receiving.wanted.encode());
+        }
+        let datagram = message.encode();
+        let parameters = TransmissionParameters {
+            ack_timeout: device.settings.ack_timeout.unwrap_or(services.configuration.lwm2m.ack_timeout),
+            max_retransmit: services.configuration.lwm2m.max_retransmit,
+            response_timeout: RESPONSE_TIMEOUT,
+        };
+        device.bytes_out = device.bytes_out.saturating_add(datagram.len() as u64);
+        let exchange =
+            Exchange::start(services.now, datagram.clone(), id, token, parameters, give_up_at, &mut services.random);
+        device.exchange =
+            Some(ActiveExchange { exchange, job, request, peer, receiving, sending, tried_other_words, give_up_at });
+        self.outstanding.insert((peer.listener, peer.remote, id), key);
+        self.tokens.entry(token).or_insert(TokenOwner::Exchange(key));
+        services.transmit(peer, datagram);
+    }
+
+    /// Asks again in other words or for the next piece; the job goes on.
+    pub(super) fn continue_request(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        active: ActiveExchange,
+        receiving: Option<super::exchange::Receiving>,
+    ) {
+        let ActiveExchange { job, request, peer, sending, give_up_at, tried_other_words, .. } = active;
+        self.transmit_request(
+            services,
+            key,
+            (job, request, peer, sending, give_up_at, tried_other_words),
+            receiving,
+            None,
+        );
+    }
+
+    /// Everything that is due at a device.
+    pub fn handle_deadline(&mut self, services: &mut Services, key: usize) {
+        let now = services.now;
+        let Some(device) = self.table.get_mut(key) else { return };
+        let expired = device.registration.as_ref().and_then(|registration| registration.expires_at);
+        if expired.is_some_and(|expires_at| expires_at <= now) {
+            self.expire(services, key);
+        }
+        self.expire_commands(services, key);
+        self.elapse_exchange(services, key);
+        let Some(device) = self.table.get_mut(key) else { return };
+        if device.quiet_until.is_some_and(|quiet_until| quiet_until <= now) {
+            device.quiet_until = None;
+        }
+        let window_over = device.awake_until.is_some_and(|awake_until| awake_until <= now);
+        if window_over && device.state == State::Online && device.registration.is_some() && device.exchange.is_none() {
+            self.fall_asleep(services, key);
+        } else if window_over && let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_ref())
+        {
+            // The request under way decides: its answer keeps the device awake, its end lets it sleep.
+            let deadline = active.exchange.deadline();
+            if let Some(device) = self.table.get_mut(key) {
+                device.awake_until = Some(deadline + Duration::from_millis(1));
+            }
+        }
+        self.watch_observations(key, now);
+        self.queue_periodic_reads(key, now);
+        self.report_due_keys(services, key);
+        self.advance(services, key);
+    }
+
+    fn elapse_exchange(&mut self, services: &mut Services, key: usize) {
+        let now = services.now;
+        let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_mut()) else { return };
+        if active.exchange.deadline() > now {
+            return;
+        }
+        match active.exchange.elapse(now) {
+            Elapsed::Retransmit => {
+                let (peer, datagram) = (active.peer, active.exchange.datagram().to_vec());
+                services.count(Occurrence::Retransmission);
+                services.transmit(peer, datagram);
+            }
+            Elapsed::NotAcknowledged => self.not_answered(services, key, false),
+            Elapsed::NotAnswered => self.not_answered(services, key, true),
+        }
+    }
+
+    fn not_answered(&mut self, services: &mut Services, key: usize, acknowledged: bool) {
+        services.count(Occurrence::ExchangeTimedOut);
+        let Some(mut active) = self.end_exchange(key) else { return };
+        let now = services.now;
+        let Some(device) = self.table.get_mut(key) else { return };
+        let out_of_time = active.give_up_at.is_some_and(|give_up_at| give_up_at <= now);
+        if !acknowledged && !active.tried_other_words && !out_of_time {
+            if let Some(alternate) = device.alternate_peer.take() {
+                // Heard from elsewhere since it registered: a NAT may have moved it.
+                active.tried_other_words = true;
+                active.peer = alternate;
+                self.continue_request(services, key, active, None);
+                return;
+            }
+            let heard_meanwhile =
+                device.heard_at.is_some_and(|heard_at| now.saturating_since(heard_at) < RESPONSE_TIMEOUT);
+            if active.request.accept.is_some() && heard_meanwhile {
+                // Some clients drop a request whose Accept they do not know.
+                device.formats.no_accept = true;
+                device.quirks.insert("drops_unknown_accept");
+                services.count(Occurrence::Quirk("drops_unknown_accept"));
+                active.tried_other_words = true;
+                active.request.accept = None;
+                self.continue_request(services, key, active, None);
+                return;
+            }
+        }
+        device.last_error = Some(format!(
+            "no answer to {} {}",
+            if acknowledged { "an acknowledged request for" } else { "a request for" },
+            active.request.path
+        ));
+        let queue_mode = device.in_queue_mode();
+        if let Job::Command { id } = &active.job {
+            self.command_unanswered(services, key, id, acknowledged, queue_mode);
+        }
+        if let Job::Rest { path } | Job::Read { path } = &active.job {
+            tracing::debug!(%path, "a read was not answered");
+        }
+        self.did_not_answer(services, key);
+    }
+
+    /// The job of an exchange that was ended from outside goes back to where it came from.
+    pub(super) fn requeue(&mut self, services: &mut Services, key: usize, ended: &ActiveExchange) {
+        if let Job::Command { id } = &ended.job {
+            let repeatable = self
+                .table
+                .get(key)
+                .and_then(|device| device.commands.get(id))
+                .is_some_and(|queued| queued.command.operation.is_idempotent());
+            if !repeatable {
+                // It was sent and the device started anew: it may have run, as with a reboot.
+                self.finish_command(services, key, id, Outcome::Unknown);
+            }
+        }
+    }
+
+    /// Observes anew what went quiet although its device is heard.
+    fn watch_observations(&mut self, key: usize, now: Instant) {
+        let Some(device) = self.table.get_mut(key) else { return };
+        let device_heard_at = device.heard_at;
+        for (path, observation) in &mut device.observations {
+            if observation.watchdog_at().is_none_or(|watchdog_at| watchdog_at > now) {
+                continue;
+            }
+            if let Phase::Active { token, heard_at, newest } = observation.phase {
+                if device_heard_at.is_some_and(|device_heard_at| device_heard_at > heard_at) {
+                    device.last_error = Some(format!("{path} went quiet and is observed anew"));
+                    observation.phase = Phase::Cancelling { token };
+                } else {
+                    observation.phase = Phase::Active { token, newest, heard_at: now };
+                }
+            }
+        }
+    }
+
+    fn queue_periodic_reads(&mut self, key: usize, now: Instant) {
+        let Some(device) = self.table.get_mut(key) else { return };
+        let mut due = Vec::new();
+        for read in &mut device.periodic_reads {
+            if read.due <= now {
+                read.due = now + read.interval;
+                due.push(read.path);
+            }
+        }
+        for path in due {
+            device.request_read(path);
+        }
+    }
+
+    /// An observation that the device refused.
+    pub(super) fn observe_refused(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        path: crate::model::path::Path,
+        code: Code,
+    ) {
+        let Some(device) = self.table.get_mut(key) else { return };
+        if let Some(observation) = device.observations.get_mut(&path) {
+            observation.phase = Phase::Refused { code: code.0 };
+        }
+        // An optional resource that is not there is what a mapping for many devices must expect.
+        if code == Code::NOT_FOUND || code == Code::METHOD_NOT_ALLOWED {
+            tracing::debug!(endpoint = %device.endpoint, %path, %code, "not observed");
+            return;
+        }
+        device.last_error = Some(format!("{path} is not observed: the device answered {code}"));
+        self.device_event(services, key, EventKind::ObserveFailed, &format!("{path}: the device answered {code}"));
+    }
+}
+
+/// A request with everything that stays the same while it is repeated in other words or pieces.
+type Words = (Job, Request, Peer, Option<Sending>, Option<Instant>, bool);
+
+fn put_block1(message: &mut Message, sending: &Sending) {
+    let block = Block {
+        number: u32::try_from(sending.offset >> (sending.size_exponent + 4)).unwrap_or(Block::MAX_NUMBER),
+        more: false,
+        size_exponent: sending.size_exponent,
+    };
+    let end = (sending.offset + block.size()).min(sending.body.len());
+    message.payload = sending.body.get(sending.offset..end).unwrap_or_default().to_vec();
+    message.push_option(OptionNumber::BLOCK1, Block { more: end < sending.body.len(), ..block }.encode());
+    if sending.offset == 0 {
+        message.push_uint(OptionNumber::SIZE1, u32::try_from(sending.body.len()).unwrap_or(u32::MAX));
+    }
+}
+
+fn next_background(device: &mut Device, now: Instant) -> Option<(Job, Request, Option<Token>)> {
+    let cancelling = device.observations.iter().find_map(|(path, observation)| match observation.phase {
+        Phase::Cancelling { token } => Some((*path, token)),
+        _ => None,
+    });
+    if let Some((path, token)) = cancelling {
+        let request = Request { observe: Some(1), ..Request::new(Code::GET, path) };
+        return Some((Job::Cancel { path }, request, Some(token)));
+    }
+    let accept = attempt::accept_for(device);
+    let wanted = device.observations.iter().find_map(|(path, observation)| match observation.phase {
+        Phase::Wanted { attributes_written, not_before } if not_before.is_none_or(|at| at <= now) => {
+            Some((*path, attributes_written, &observation.attributes))
+        }
+        _ => None,
+    });
+    if let Some((path, attributes_written, attributes)) = wanted {
+        if !attributes_written {
+            let request = Request { query: attributes.to_query(), ..Request::new(Code::PUT, path) };
+            return Some((Job::WriteAttributes { path }, request, None));
+        }
+        let request = Request { observe: Some(0), accept, ..Request::new(Code::GET, path) };
+        return Some((Job::Observe { path }, request, None));
+    }
+    let path = device.reads.pop_front()?;
+    Some((Job::Read { path }, Request { accept, ..Request::new(Code::GET, path) }, None))
+}

@@ -1,0 +1,317 @@
+//! From an operation to a CoAP request, and from the device's answer to an outcome.
+//!
+//! Core TS 1.2.2 section 6.3 says which method an operation is; the format of a write is what the device is known to
+//! take: text (or octets) for a single resource, TLV for 1.0, SenML CBOR since 1.1.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::gateway::devices::device::Device;
+use crate::model::attributes::NotificationAttributes;
+use crate::model::command::{CommandError, ErrorKind, Operation, Outcome};
+use crate::model::object::{ObjectModel, ResourceTypes};
+use crate::model::path::Path;
+use crate::model::report::Sample;
+use crate::model::value::{ResourceType, Value};
+use crate::model::version::Version;
+use crate::protocol::coap::message::{Code, Message, MessageType, Token};
+use crate::protocol::coap::option::OptionNumber;
+use crate::protocol::content::{self, ContentFormat};
+
+/// A request without message id and token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Method.
+    pub code: Code,
+    /// Target.
+    pub path: Path,
+    /// Uri-Query.
+    pub query: Vec<String>,
+    /// Observe option.
+    pub observe: Option<u32>,
+    /// Wanted format.
+    pub accept: Option<ContentFormat>,
+    /// Format of the body.
+    pub format: Option<ContentFormat>,
+    /// Body.
+    pub payload: Vec<u8>,
+}
+
+impl Request {
+    /// A request without body.
+    pub fn new(code: Code, path: Path) -> Self {
+        Self { code, path, query: Vec::new(), observe: None, accept: None, format: None, payload: Vec::new() }
+    }
+
+    /// The message, with the device's alternate root in front of the path.
+    pub fn message(&self, root: &str, id: u16, token: Token) -> Message {
+        let mut message = Message::new(MessageType::Confirmable, self.code, id, token);
+        if let Some(observe) = self.observe {
+            message.push_uint(OptionNumber::OBSERVE, observe);
+        }
+        for segment in root.split('/').filter(|segment| !segment.is_empty()) {
+            message.push_option(OptionNumber::URI_PATH, segment);
+        }
+        for id in self.path.ids() {
+            message.push_option(OptionNumber::URI_PATH, id.to_string());
+        }
+        if let Some(format) = self.format {
+            message.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(format.0));
+        }
+        for argument in &self.query {
+            message.push_option(OptionNumber::URI_QUERY, argument.as_str());
+        }
+        if let Some(accept) = self.accept {
+            message.push_uint(OptionNumber::ACCEPT, u32::from(accept.0));
+        }
+        message.payload.clone_from(&self.payload);
+        message
+    }
+}
+
+/// The Accept option for reads: what the device announced, or the format that keeps times where its version has one.
+///
+/// A 1.0 device gets none: it answers in TLV or text anyway, and some drop a request with an Accept they do not know.
+pub fn accept_for(device: &Device) -> Option<ContentFormat> {
+    let registration = device.registration.as_ref()?;
+    if device.formats.no_accept || registration.version < Version::V1_1 {
+        return None;
+    }
+    let preference =
+        [ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR, ContentFormat::TLV];
+    if registration.formats.is_empty() {
+        return Some(ContentFormat::SENML_CBOR);
+    }
+    preference.into_iter().find(|format| registration.formats.contains(&format.0))
+}
+
+/// The request of an operation that goes to the device as it stands. `forced` is the command's own format.
+///
+/// # Errors
+/// `invalid` when values do not fit their types, `not_supported` for operations that are no request.
+pub fn request_for(
+    device: &Device,
+    operation: &Operation,
+    forced: Option<u16>,
+    model: &ObjectModel,
+) -> Result<Request, CommandError> {
+    let forced = forced.map(ContentFormat);
+    Ok(match operation {
+        Operation::Read { path } => {
+            Request { accept: forced.or_else(|| accept_for(device)), ..Request::new(Code::GET, *path) }
+        }
+        Operation::Discover { path } => {
+            Request { accept: Some(ContentFormat::LINK_FORMAT), ..Request::new(Code::GET, *path) }
+        }
+        Operation::Observe { path } => Request {
+            observe: Some(0),
+            accept: forced.or_else(|| accept_for(device)),
+            ..Request::new(Code::GET, *path)
+        },
+        Operation::CancelObserve { path } => Request { observe: Some(1), ..Request::new(Code::GET, *path) },
+        Operation::Write { path, values, value_type } => {
+            with_values(device, Request::new(Code::PUT, *path), values, *value_type, forced, model)?
+        }
+        Operation::WriteUpdate { path, values, value_type } => {
+            with_values(device, Request::new(Code::POST, *path), values, *value_type, forced, model)?
+        }
+        Operation::Create { path, values } => {
+            let object = path.truncated(1).unwrap_or(*path);
+            let request = with_values(device, Request::new(Code::POST, object), values, None, forced, model)?;
+            if path.depth() == 2 { with_instance(device, request, *path, values, forced, model)? } else { request }
+        }
+        Operation::Execute { path, arguments } => {
+            let mut request = Request::new(Code::POST, *path);
+            if let Some(arguments) = arguments {
+                request.format = Some(ContentFormat::TEXT);
+                request.payload = arguments.clone().into_bytes();
+            }
+            request
+        }
+        Operation::Delete { path } => Request::new(Code::DELETE, *path),
+        Operation::WriteAttributes { path, attributes } => Request {
+            query: NotificationAttributes::query_of_command(attributes)
+                .map_err(|error| CommandError::new(ErrorKind::Invalid, error))?,
+            ..Request::new(Code::PUT, *path)
+        },
+        Operation::Cancel { .. } | Operation::Named { .. } | Operation::Set { .. } | Operation::Get { .. } => {
+            return Err(CommandError::new(ErrorKind::Internal, "the operation was not resolved before it was sent"));
+        }
+    })
+}
+
+/// A Create with a chosen instance id: the values are encoded below the object with their own instance.
+fn with_instance(
+    device: &Device,
+    mut request: Request,
+    instance: Path,
+    values: &BTreeMap<Path, Json>,
+    forced: Option<ContentFormat>,
+    model: &ObjectModel,
+) -> Result<Request, CommandError> {
+    let typed = typed_values(device, values, None, model)?;
+    let format = forced.unwrap_or_else(|| multiple_format(device));
+    request.payload =
+        content::encode_new_instance(format, instance, &typed, &device.model(model)).map_err(unencodable)?;
+    request.format = Some(format);
+    Ok(request)
+}
+
+fn with_values(
+    device: &Device,
+    mut request: Request,
+    values: &BTreeMap<Path, Json>,
+    value_type: Option<ResourceType>,
+    forced: Option<ContentFormat>,
+    model: &ObjectModel,
+) -> Result<Request, CommandError> {
+    let typed = typed_values(device, values, value_type, model)?;
+    let types = device.model(model);
+    let format = forced.unwrap_or_else(|| match typed.as_slice() {
+        [(path, value)] if *path == request.path => single_format(device, value),
+        _ => multiple_format(device),
+    });
+    request.payload = content::encode(format, request.path, &typed, &types).map_err(unencodable)?;
+    request.format = Some(format);
+    Ok(request)
+}
+
+fn unencodable(error: content::ContentError) -> CommandError {
+    CommandError::new(ErrorKind::Invalid, format!("value: {error}"))
+}
+
+fn typed_values(
+    device: &Device,
+    values: &BTreeMap<Path, Json>,
+    value_type: Option<ResourceType>,
+    model: &ObjectModel,
+) -> Result<Vec<(Path, Value)>, CommandError> {
+    let types = device.model(model);
+    let mut typed = Vec::with_capacity(values.len());
+    for (path, json) in values {
+        let known = types.shape(path).and_then(|shape| shape.resource_type);
+        let value = match value_type.or(known) {
+            Some(resource_type) => Value::from_json(json, resource_type),
+            None => Value::from_untyped_json(json),
+        };
+        let value =
+            value.map_err(|error| CommandError::new(ErrorKind::Invalid, format!("value of {path}: {error}")))?;
+        typed.push((*path, value));
+    }
+    Ok(typed)
+}
+
+fn single_format(device: &Device, value: &Value) -> ContentFormat {
+    let configured = device.settings.write_format.or(device.formats.single);
+    configured.map_or_else(
+        || if matches!(value, Value::Opaque(_)) { ContentFormat::OPAQUE } else { ContentFormat::TEXT },
+        ContentFormat,
+    )
+}
+
+fn multiple_format(device: &Device) -> ContentFormat {
+    let configured = device.settings.write_format.filter(|&format| is_multiple(ContentFormat(format)));
+    if let Some(format) = configured.or(device.formats.multiple) {
+        return ContentFormat(format);
+    }
+    match device.registration.as_ref() {
+        Some(registration) if registration.version >= Version::V1_1 => {
+            let announced =
+                [ContentFormat::SENML_CBOR, ContentFormat::TLV, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
+            let known = announced.into_iter().find(|format| registration.formats.contains(&format.0));
+            known.unwrap_or(ContentFormat::SENML_CBOR)
+        }
+        _ => ContentFormat::TLV,
+    }
+}
+
+fn is_multiple(format: ContentFormat) -> bool {
+    !matches!(format, ContentFormat::TEXT | ContentFormat::OPAQUE | ContentFormat::CBOR)
+}
+
+/// The format to try after `refused` was answered with 4.15 or 4.06; `None` when all were tried.
+pub fn next_write_format(request: &Request) -> Option<ContentFormat> {
+    let refused = request.format?;
+    let single = [ContentFormat::TEXT, ContentFormat::OPAQUE, ContentFormat::TLV, ContentFormat::SENML_CBOR];
+    let multiple =
+        [ContentFormat::TLV, ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
+    if single[..2].contains(&refused) {
+        return Some(ContentFormat::TLV);
+    }
+    // One change of mind: the usual format of 1.0 after those of 1.1, and the other way round.
+    (refused == ContentFormat::TLV)
+        .then_some(ContentFormat::SENML_CBOR)
+        .or_else(|| multiple.contains(&refused).then_some(ContentFormat::TLV))
+}
+
+/// The outcome of an answered operation. `samples` is the decoded body of a read or observe.
+pub fn outcome_of(
+    operation: &Operation,
+    answer: &Message,
+    samples: Result<Vec<Sample>, String>,
+    links: Option<Json>,
+) -> Outcome {
+    let code = answer.code.to_string();
+    if !answer.code.is_success() {
+        return Outcome::Failed { code: Some(code), error: None };
+    }
+    let mut body = Map::new();
+    match operation {
+        Operation::Read { path } | Operation::Observe { path } => match samples {
+            Err(error) => {
+                return Outcome::Failed {
+                    code: Some(code),
+                    error: Some(CommandError::new(ErrorKind::BadAnswer, error)),
+                };
+            }
+            Ok(samples) => insert_samples(&mut body, *path, samples),
+        },
+        Operation::Discover { .. } => {
+            body.insert("links".to_owned(), links.unwrap_or_else(|| json!([])));
+        }
+        Operation::Create { .. } => {
+            let location: Vec<_> = answer
+                .option_values(OptionNumber::LOCATION_PATH)
+                .map(|segment| String::from_utf8_lossy(segment).into_owned())
+                .collect();
+            if !location.is_empty() {
+                body.insert("location".to_owned(), format!("/{}", location.join("/")).into());
+            }
+        }
+        _ => {}
+    }
+    Outcome::Done { code, answer: body }
+}
+
+/// `value` for one resource, else `values` by path; `records` too when the device gave times.
+fn insert_samples(body: &mut Map<String, Json>, asked: Path, samples: Vec<Sample>) {
+    let json_of = |value: &Value| value.to_json().unwrap_or(Json::Null);
+    let timed = samples.iter().any(|sample| sample.ts.is_some());
+    if timed {
+        let records = samples.iter().map(|sample| {
+            let mut record = json!({ "path": sample.path.to_string(), "value": json_of(&sample.value) });
+            if let Some(ts) = sample.ts {
+                record["ts"] = ts.millis().into();
+            }
+            record
+        });
+        body.insert("records".to_owned(), records.collect());
+    }
+    if asked.depth() >= 3 {
+        if let Some(sample) = samples.iter().rev().find(|sample| sample.path == asked) {
+            body.insert("value".to_owned(), json_of(&sample.value));
+            return;
+        }
+        // A multiple-instance resource: an object of its instances.
+        let instances: Map<String, Json> = samples
+            .iter()
+            .filter_map(|sample| Some((sample.path.resource_instance_id()?.to_string(), json_of(&sample.value))))
+            .collect();
+        body.insert("value".to_owned(), Json::Object(instances));
+        return;
+    }
+    let values: Map<String, Json> =
+        samples.iter().map(|sample| (sample.path.to_string(), json_of(&sample.value))).collect();
+    body.insert("values".to_owned(), Json::Object(values));
+}

@@ -1,0 +1,175 @@
+//! Answers for API callers: what the gateway knows, without asking a device.
+
+use serde_json::{Value as Json, json};
+
+use super::core::Core;
+use super::devices::device::Device;
+use super::devices::observation::Phase;
+use super::services::Services;
+use super::vocabulary::{Answer, Query};
+
+impl Core {
+    pub(super) fn answer_query(&mut self, query: Query) -> Answer {
+        match query {
+            Query::Devices { search, after, limit } => self.list_devices(&search, after.as_deref(), limit),
+            Query::Device { device } => self.about(&device, device_json),
+            Query::Values { device } => self.about(&device, |device, _| values_json(device)),
+            Query::Unmapped { device } => self.about(&device, |device, _| unmapped_json(device)),
+            Query::Refused => {
+                let (services, _, _) = self.parts();
+                let items: Vec<Json> = services
+                    .refused
+                    .iter()
+                    .rev()
+                    .map(|peer| {
+                        json!({
+                            "endpoint": peer.endpoint,
+                            "address": peer.address,
+                            "reason": peer.reason,
+                            "count": peer.count,
+                            "first_at": peer.first.millis(),
+                            "last_at": peer.last.millis(),
+                        })
+                    })
+                    .collect();
+                Answer::Body(json!({ "items": items, "next": null }))
+            }
+            Query::PermitJoin { duration } => {
+                self.permit_join(duration);
+                Answer::Body(json!({ "for_secs": duration.as_secs() }))
+            }
+            Query::Ready => {
+                let gauges = self.gauges();
+                let sinks: serde_json::Map<String, Json> = gauges
+                    .sinks
+                    .iter()
+                    .map(|sink| {
+                        (sink.name.to_string(), Json::from(if sink.connected { "connected" } else { "disconnected" }))
+                    })
+                    .collect();
+                let store = if gauges.store_broken { "broken" } else { "open" };
+                Answer::Body(json!({ "ready": !gauges.store_broken, "store": store, "sinks": sinks }))
+            }
+        }
+    }
+
+    fn about(&mut self, device: &str, tell: impl Fn(&Device, &Services) -> Json) -> Answer {
+        let (services, devices, _) = self.parts();
+        match devices.key_of(device).and_then(|key| devices.table.get(key)) {
+            Some(device) => Answer::Body(tell(device, services)),
+            None => Answer::UnknownDevice,
+        }
+    }
+
+    fn list_devices(&mut self, search: &str, after: Option<&str>, limit: usize) -> Answer {
+        let (services, devices, _) = self.parts();
+        let fits = |device: &Device| {
+            search.is_empty()
+                || device.endpoint.as_str().contains(search)
+                || device.name.as_deref().is_some_and(|name| name.contains(search))
+        };
+        let mut found: Vec<&Device> = devices
+            .table
+            .iter()
+            .map(|(_, device)| device)
+            .filter(|device| fits(device) && after.is_none_or(|after| device.endpoint.as_str() > after))
+            .collect();
+        found.sort_unstable_by(|one, other| one.endpoint.cmp(&other.endpoint));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|device| device.endpoint.as_str());
+        let items: Vec<Json> = found.iter().map(|device| device_json(device, services)).collect();
+        Answer::Body(json!({ "items": items, "next": next }))
+    }
+}
+
+fn device_json(device: &Device, services: &Services) -> Json {
+    let registration = device.registration.as_ref();
+    let objects: serde_json::Map<String, Json> = device
+        .facts
+        .objects
+        .iter()
+        .map(|(id, object)| {
+            let version = device.model(&services.model).object(*id).map(|definition| definition.version);
+            let version = object.version.or(version).map(|version| version.to_string());
+            (id.to_string(), json!({ "version": version, "instances": object.instances }))
+        })
+        .collect();
+    let observations: Vec<Json> = device
+        .observations
+        .iter()
+        .map(|(path, observation)| {
+            let state = match observation.phase {
+                Phase::Wanted { .. } => "wanted",
+                Phase::Active { .. } => "active",
+                Phase::Cancelling { .. } => "cancelling",
+                Phase::Refused { .. } => "refused",
+            };
+            json!({ "path": path.to_string(), "state": state, "attributes": observation.attributes })
+        })
+        .collect();
+    json!({
+        "endpoint": device.endpoint.as_str(),
+        "name": device.name,
+        "label": device.label,
+        "tags": device.facts.tags,
+        "state": device.state.as_str(),
+        "reason": device.reason,
+        "registered_at": registration.map(|registration| registration.registered_at.millis()),
+        "last_seen_at": device.last_seen.millis(),
+        "lifetime_secs": registration.map(|registration| registration.lifetime.map_or(0, |lifetime| lifetime.as_secs())),
+        "expires_at": registration
+            .and_then(|registration| registration.expires_at)
+            .map(|expires_at| services.clock.at(expires_at).millis()),
+        "lwm2m_version": device.facts.lwm2m_version.map(|version| version.to_string()),
+        "binding": registration.and_then(|registration| registration.binding.clone()),
+        "queue_mode": device.in_queue_mode(),
+        "transport": "udp",
+        "address": device.peer.remote.to_string(),
+        "identity": device.facts.identity,
+        "sms": registration.and_then(|registration| registration.sms.clone()),
+        "parameters": registration.map(|registration| registration.parameters.clone()),
+        "objects": objects,
+        "observations": observations,
+        "pending_commands": device.commands.len(),
+        "bytes_in": device.bytes_in,
+        "bytes_out": device.bytes_out,
+        "quirks": device.quirks,
+        "last_error": device.last_error,
+    })
+}
+
+fn values_json(device: &Device) -> Json {
+    let values: serde_json::Map<String, Json> = device
+        .keys
+        .iter()
+        .map(|(key, state)| {
+            let mut about = json!({ "value": state.value, "ts": state.ts.millis() });
+            if let Some(path) = state.path {
+                about["path"] = path.to_string().into();
+            }
+            if let Some(unit) = &state.unit {
+                about["unit"] = (**unit).into();
+            }
+            (key.clone(), about)
+        })
+        .collect();
+    Json::Object(values)
+}
+
+fn unmapped_json(device: &Device) -> Json {
+    let items: Vec<Json> = device
+        .unmapped
+        .iter()
+        .map(|(path, unmapped)| {
+            json!({
+                "path": path.to_string(),
+                "value": unmapped.value,
+                "ts": unmapped.ts.millis(),
+                "count": unmapped.count,
+                "failures": unmapped.failures,
+            })
+        })
+        .collect();
+    json!({ "items": items, "next": null })
+}

@@ -1,0 +1,208 @@
+//! What all machines of the core use: time, configuration, journal, sinks, randomness and the way out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::clock::WallClock;
+use super::configuration::Configuration;
+use super::delivery::sink::SinkDelivery;
+use super::journal::Journal;
+use super::store::StoreWrite;
+use super::vocabulary::{Output, Peer, ReceiptId, SinkIndex};
+use crate::instrumentation::occurrence::Occurrence;
+use crate::mapping::Plan;
+use crate::model::endpoint::Endpoint;
+use crate::model::event::{Event, EventKind};
+use crate::model::message::Message;
+use crate::model::object::ObjectModel;
+use crate::model::time::{Instant, WallTime};
+use crate::northbound::layout::native;
+
+/// Least time between two `refused` events: a scan of the network must not fill the spools.
+const REFUSED_EVENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What waits in the journal until it is durable.
+#[derive(Debug)]
+pub enum Held {
+    /// An answer to a device, and the message id that it answers.
+    Answer {
+        /// To whom.
+        peer: Peer,
+        /// The request's message id.
+        message_id: u16,
+        /// The encoded answer.
+        datagram: Vec<u8>,
+    },
+    /// The acknowledgement of a message from a broker.
+    Inbound {
+        /// Which sink.
+        sink: SinkIndex,
+        /// Which message.
+        receipt: ReceiptId,
+    },
+    /// A device whose command may leave now.
+    Device(usize),
+}
+
+/// A peer that was turned away.
+#[derive(Clone, Debug)]
+pub struct RefusedPeer {
+    /// What it called itself; empty if it did not say.
+    pub endpoint: String,
+    /// Its address.
+    pub address: String,
+    /// Why.
+    pub reason: String,
+    /// How often since `first`.
+    pub count: u64,
+    /// First time.
+    pub first: WallTime,
+    /// Last time.
+    pub last: WallTime,
+}
+
+/// Shared by all machines of one core.
+pub struct Services {
+    /// The instant of the input that is being handled.
+    pub now: Instant,
+    /// Wall time.
+    pub clock: WallClock,
+    /// Configuration.
+    pub configuration: Arc<Configuration>,
+    /// Object definitions.
+    pub model: Arc<ObjectModel>,
+    /// Mapping plan.
+    pub plan: Arc<Plan>,
+    /// Writes and what waits for them.
+    pub journal: Journal<Held>,
+    /// Sinks.
+    pub sinks: Vec<SinkDelivery>,
+    /// What leaves next.
+    pub outputs: VecDeque<Output>,
+    /// Seeded randomness.
+    pub random: ChaCha8Rng,
+    /// Counters since the last collection.
+    pub occurrences: Vec<Occurrence>,
+    /// Peers turned away, latest last.
+    pub refused: VecDeque<RefusedPeer>,
+    /// When a refusal was told last: events of refusals are limited, their counts are not.
+    pub refused_event_at: Option<Instant>,
+    /// Resident memory of the process, as the host told last.
+    pub resident_bytes: Option<u64>,
+}
+
+impl Services {
+    /// Wall time of this input.
+    pub fn wall(&self) -> WallTime {
+        self.clock.at(self.now)
+    }
+
+    /// Counts something.
+    pub fn count(&mut self, occurrence: Occurrence) {
+        self.occurrences.push(occurrence);
+    }
+
+    /// Sends a datagram now.
+    pub fn transmit(&mut self, peer: Peer, bytes: Vec<u8>) {
+        self.count(Occurrence::DatagramSent);
+        self.outputs.push_back(Output::Transmit { peer, bytes });
+    }
+
+    /// Adds a write to this input's batch.
+    pub fn write(&mut self, write: StoreWrite) {
+        self.journal.write(write);
+    }
+
+    /// Puts a message in the spool of one sink.
+    pub fn spool(&mut self, sink: usize, endpoint: Option<&Endpoint>, message: Message) {
+        let (wall, estimated) = (self.wall(), !self.clock.is_synced());
+        let journal = &mut self.journal;
+        // The row's own write makes this input's batch exist.
+        let sequence = super::store::StoreSequence(journal.sealed_sequence().0 + 1);
+        if let Some(sink) = self.sinks.get_mut(sink) {
+            sink.append(wall, estimated, endpoint.cloned(), message, sequence, &mut |write| journal.write(write));
+        }
+    }
+
+    /// Sets the latest payload of a retained topic at one sink.
+    pub fn retain(&mut self, sink: usize, endpoint: Option<&Endpoint>, message: Message) {
+        let journal = &mut self.journal;
+        if let Some(sink) = self.sinks.get_mut(sink) {
+            sink.retain(endpoint.cloned(), message, &mut |write| journal.write(write));
+        }
+    }
+
+    /// Sends one JSON body to the same place below the base of every sink.
+    pub fn publish_everywhere(
+        &mut self,
+        endpoint: Option<&Endpoint>,
+        leaf: &str,
+        payload: &serde_json::Value,
+        retain: bool,
+    ) {
+        for index in 0..self.sinks.len() {
+            let Some(base) = self.sinks.get(index).map(|sink| sink.configuration.base.clone()) else { continue };
+            let message = native::message(format!("{base}/{leaf}"), payload, retain);
+            if retain {
+                self.retain(index, endpoint, message);
+            } else {
+                self.spool(index, endpoint, message);
+            }
+        }
+    }
+
+    /// Tells operators and event streams.
+    pub fn event(
+        &mut self,
+        kind: EventKind,
+        endpoint: Option<&Endpoint>,
+        name: Option<&str>,
+        reason: impl Into<String>,
+    ) {
+        let event = Event {
+            kind,
+            endpoint: endpoint.cloned(),
+            name: name.map(str::to_owned),
+            ts: self.wall(),
+            reason: reason.into(),
+        };
+        let payload = event.to_json();
+        self.publish_everywhere(endpoint, "bridge/event", &payload, false);
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Remembers a peer that was turned away, and tells of it when it is new.
+    pub fn refuse(&mut self, endpoint: &str, peer: Peer, word: &'static str, reason: &str) {
+        self.count(Occurrence::Refused(word));
+        let wall = self.wall();
+        let address = peer.remote.to_string();
+        if let Some(known) = self.refused.iter_mut().find(|known| known.endpoint == endpoint && known.reason == reason)
+        {
+            known.count += 1;
+            known.last = wall;
+            known.address = address;
+            return;
+        }
+        if self.refused.len() >= self.configuration.limits.max_refused {
+            self.refused.pop_front();
+            self.count(Occurrence::BoundReached("max_refused"));
+        }
+        self.refused.push_back(RefusedPeer {
+            endpoint: endpoint.to_owned(),
+            address,
+            reason: reason.to_owned(),
+            count: 1,
+            first: wall,
+            last: wall,
+        });
+        if self.refused_event_at.is_some_and(|at| self.now.saturating_since(at) < REFUSED_EVENT_INTERVAL) {
+            return;
+        }
+        self.refused_event_at = Some(self.now);
+        let endpoint = Endpoint::new(endpoint).ok();
+        self.event(EventKind::Refused, endpoint.as_ref(), None, format!("{reason} ({})", peer.remote));
+    }
+}

@@ -1,0 +1,66 @@
+//! A small blocking client for the gateway's own API, for the commands of the command line.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Longest response taken.
+const MAX_RESPONSE_BYTES: u64 = 16 << 20;
+
+/// Longer than the server takes for any answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Head, without the empty line.
+    pub head: String,
+    /// Body.
+    pub body: String,
+}
+
+/// Sends one request and reads its response.
+///
+/// # Errors
+/// If the server cannot be reached, is silent for half a minute or does not speak HTTP.
+pub fn request(address: SocketAddr, method: &str, path: &str, body: Option<&str>) -> io::Result<Response> {
+    let length = body.map_or(0, str::len);
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    exchange(address, &[head.as_bytes(), body.unwrap_or_default().as_bytes()].concat())
+}
+
+/// Sends bytes and reads the response until the server closes.
+pub(super) fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(bytes)?;
+    let mut text = String::new();
+    stream.take(MAX_RESPONSE_BYTES).read_to_string(&mut text)?;
+    parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{address} does not answer in HTTP")))
+}
+
+fn parse(text: &str) -> Option<Response> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some(Response { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_read_and_other_protocols_told() {
+        let response = parse("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        assert_eq!((response.status, response.body.as_str()), (404, "{}"));
+        for text in ["", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The HTTP API: axum on a thread and runtime of its own, joined to the core by bounded channels.
+//!
+//! ```text
+//!  connection → guard → route → question ──Vec<Input>──▶ core
+//!                                  ▲                       │
+//!                                  └──(RequestId, Answer)──┘
+//! ```
+//!
+//! Without tokens the API answers on loopback only and refuses requests that a web page elsewhere made a browser send
+//! ([`guard`]). Connections, waiting questions, bodies and times are bounded; see the constants.
+
+pub mod client;
+mod error;
+mod guard;
+mod question;
+mod route;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::gateway::vocabulary::{Answer, Input, RequestId};
+use crate::instrumentation::metrics::Metrics;
+
+pub use question::{ANSWER_TIME, MAX_WAITING};
+pub use route::{MAX_BODY_BYTES, REQUEST_TIME};
+
+/// Connections served at once on one listener; further ones wait in the kernel. About 20 KiB each.
+pub const MAX_CONNECTIONS: usize = 256;
+
+/// How long a client may take to send the head of a request, idle time before it included.
+pub const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// How long requests may still run when the server stops.
+pub const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// Longest head of a request.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+
+/// How long a request and its answer may take.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    request: Duration,
+    answer: Duration,
+}
+
+/// A running server. Dropped, it stops without waiting.
+#[derive(Debug)]
+pub struct HttpServer {
+    answers: mpsc::Sender<(RequestId, Answer)>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Binds the addresses and starts to serve.
+    ///
+    /// # Errors
+    /// If an address is not loopback or cannot be bound, or the system gives no thread.
+    pub fn start(listen: &[SocketAddr], core: mpsc::Sender<Vec<Input>>, metrics: Metrics) -> io::Result<Self> {
+        Self::start_with(listen, core, metrics, Times { request: REQUEST_TIME, answer: ANSWER_TIME })
+    }
+
+    fn start_with(
+        listen: &[SocketAddr],
+        core: mpsc::Sender<Vec<Input>>,
+        metrics: Metrics,
+        times: Times,
+    ) -> io::Result<Self> {
+        let mut listeners = Vec::with_capacity(listen.len());
+        for address in listen {
+            if !address.ip().is_loopback() {
+                let reason = format!("{address} is not loopback, and the API has no tokens to protect it there");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
+            let bound = TcpListener::bind(address)
+                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+            bound.set_nonblocking(true)?;
+            listeners.push(bound);
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (answers, incoming) = mpsc::channel(MAX_WAITING);
+        let (asker, desk) = question::desk(core, incoming, times.answer);
+        let router = route::router(asker, metrics, times.request);
+        let (stop, stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || runtime.block_on(serve(listeners, router, desk, stopped)))?;
+        Ok(Self { answers, addresses, stop, thread: Some(thread) })
+    }
+
+    /// The addresses that are served, with the ports that the system chose for 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the core's answers go. At most [`MAX_WAITING`] questions wait, so that it never is full of answers that
+    /// somebody still waits for; use `try_send`.
+    #[must_use]
+    pub fn answers(&self) -> mpsc::Sender<(RequestId, Answer)> {
+        self.answers.clone()
+    }
+
+    /// Stops: no new connection, running requests get [`STOP_TIME`]. Blocks until the thread is gone.
+    pub fn stop(mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the HTTP thread ended by a panic");
+        }
+    }
+}
+
+async fn serve(listeners: Vec<TcpListener>, router: Router, desk: question::Desk, stopped: watch::Receiver<bool>) {
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                accepting.spawn(accept(listener, router.clone(), stopped.clone()));
+            }
+            Err(error) => tracing::error!(%error, "an HTTP listener cannot be used"),
+        }
+    }
+    drop(router);
+    // The desk ends by itself when the last connection, and with it the last asker, is gone.
+    let all_accepted = async { while accepting.join_next().await.is_some() {} };
+    tokio::join!(desk.run(), all_accepted);
+}
+
+/// Accepts connections until told to stop.
+async fn accept(listener: tokio::net::TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    let told = stopped.clone();
+    loop {
+        tokio::select! {
+            () = told_to_stop(&mut stopped) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve_connection(stream, router.clone(), told.clone()));
+                }
+                Err(error) => {
+                    // Out of file descriptors, or a client that went away: neither may spin.
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(STOP_TIME, drained).await;
+}
+
+/// Returns when the server is stopped, or dropped, which closes the channel.
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn serve_connection(stream: tokio::net::TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    // What goes wrong on a connection concerns its client, which sees it as well.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = told_to_stop(&mut stopped) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests;

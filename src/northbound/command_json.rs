@@ -1,0 +1,336 @@
+//! Commands as JSON: the one shape that MQTT, HTTP and everything else share.
+//!
+//! `{"id":"42","operation":"write","path":"/3303/0/5601","value":12.5,"ttl":"1h"}`. Errors name the field at fault.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::model::attributes::NotificationAttributes;
+use crate::model::command::{
+    Command, CommandError, CommandResult, DEFAULT_TTL, ErrorKind, MAX_ID_BYTES, Operation, WhenAsleep,
+};
+use crate::model::object::ObjectModel;
+use crate::model::path::Path;
+use crate::model::time::WallTime;
+use crate::model::units::parse_duration;
+use crate::model::value::ResourceType;
+
+/// A request that names content formats: by the words of the interfaces or by number.
+pub type ParseFormat = fn(&str) -> Option<u16>;
+
+fn invalid(message: impl Into<String>) -> CommandError {
+    CommandError::new(ErrorKind::Invalid, message)
+}
+
+/// Parses a command. `fallback_id` is used when the command brings none.
+///
+/// # Errors
+/// `invalid`, with the name of the field, or `not_supported` for operations that are still to come.
+pub fn parse_command(
+    json: &Value,
+    fallback_id: &str,
+    model: &ObjectModel,
+    parse_format: ParseFormat,
+) -> Result<Command, CommandError> {
+    let body = json.as_object().ok_or_else(|| invalid("a command is a JSON object"))?;
+    let id = parse_id(body)?.unwrap_or_else(|| fallback_id.to_owned());
+    let operation = parse_operation(body, model)?;
+    if let Some(unknown) = body.keys().find(|key| !is_known_field(key)) {
+        return Err(invalid(format!("{unknown} is no field of a command")));
+    }
+    let format = match body.get("format") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => {
+            Some(parse_format(name).ok_or_else(|| invalid(format!("format '{name}' is not known")))?)
+        }
+        Some(number) => Some(
+            number
+                .as_u64()
+                .and_then(|number| u16::try_from(number).ok())
+                .ok_or_else(|| invalid("format is no content format"))?,
+        ),
+    };
+    Ok(Command {
+        id,
+        operation,
+        format,
+        ttl: duration(body, "ttl")?.unwrap_or(DEFAULT_TTL),
+        timeout: duration(body, "timeout")?,
+        priority: match body.get("priority") {
+            None | Some(Value::Null) => 0,
+            Some(number) => number
+                .as_i64()
+                .and_then(|number| i32::try_from(number).ok())
+                .ok_or_else(|| invalid("priority is no integer"))?,
+        },
+        not_before: match body.get("not_before") {
+            None | Some(Value::Null) => None,
+            Some(number) => Some(WallTime::from_millis(
+                number.as_i64().ok_or_else(|| invalid("not_before is no integer of milliseconds since 1970"))?,
+            )),
+        },
+        when_asleep: match body.get("when_asleep").map(|value| value.as_str().unwrap_or_default()) {
+            None | Some("queue") => WhenAsleep::Queue,
+            Some("try") => WhenAsleep::Try,
+            Some("fail") => WhenAsleep::Fail,
+            Some(_) => return Err(invalid("when_asleep is none of queue, try, fail")),
+        },
+    })
+}
+
+/// The `id` of a request, if there is one.
+///
+/// # Errors
+/// If it is no string or number, empty, or too long.
+pub fn parse_id(body: &Map<String, Value>) -> Result<Option<String>, CommandError> {
+    let id = match body.get("id") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(_) => return Err(invalid("id is no string")),
+    };
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(invalid(format!("id has {} bytes, not 1 to {MAX_ID_BYTES}", id.len())));
+    }
+    Ok(Some(id))
+}
+
+const FIELDS: [&str; 19] = [
+    "id",
+    "operation",
+    "path",
+    "value",
+    "values",
+    "type",
+    "arguments",
+    "attributes",
+    "command",
+    "name",
+    "params",
+    "format",
+    "ttl",
+    "timeout",
+    "priority",
+    "not_before",
+    "when_asleep",
+    "paths",
+    "transaction",
+];
+
+fn is_known_field(key: &str) -> bool {
+    FIELDS.contains(&key)
+}
+
+fn duration(body: &Map<String, Value>, field: &str) -> Result<Option<Duration>, CommandError> {
+    match body.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let text = value.as_str().ok_or_else(|| invalid(format!("{field} is no duration such as \"30s\"")))?;
+            parse_duration(text).map(Some).map_err(|error| invalid(format!("{field}: {error}")))
+        }
+    }
+}
+
+fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Operation, CommandError> {
+    let Some(operation) = body.get("operation") else {
+        let name = body.get("name").and_then(Value::as_str).ok_or_else(|| invalid("operation is missing"))?;
+        let params = match body.get("params") {
+            None | Some(Value::Null) => BTreeMap::new(),
+            Some(Value::Object(params)) => params.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            Some(_) => return Err(invalid("params is no object")),
+        };
+        return Ok(Operation::Named { name: name.to_owned(), params });
+    };
+    let operation = operation.as_str().ok_or_else(|| invalid("operation is no string"))?;
+    let path = |least: usize, most: usize| path_field(body, model, least, most);
+    Ok(match operation {
+        "read" => Operation::Read { path: path(1, 4)? },
+        "discover" => Operation::Discover { path: path(1, 3)? },
+        "observe" => Operation::Observe { path: path(1, 4)? },
+        "cancel_observe" => Operation::CancelObserve { path: path(1, 4)? },
+        "delete" => Operation::Delete { path: path(2, 4)? },
+        "write" => {
+            let path = path(2, 4)?;
+            Operation::Write { path, values: values_field(body, model, path)?, value_type: type_field(body)? }
+        }
+        "write_update" => {
+            let path = path(2, 3)?;
+            Operation::WriteUpdate { path, values: values_field(body, model, path)?, value_type: type_field(body)? }
+        }
+        "execute" => Operation::Execute {
+            path: path(3, 3)?,
+            arguments: match body.get("arguments") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(_) => return Err(invalid("arguments is no string")),
+            },
+        },
+        "create" => {
+            let path = path(1, 2)?;
+            Operation::Create { path, values: values_field(body, model, path)? }
+        }
+        "write_attributes" => {
+            let attributes = body
+                .get("attributes")
+                .and_then(Value::as_object)
+                .ok_or_else(|| invalid("attributes is missing or no object"))?;
+            let attributes = attributes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            NotificationAttributes::query_of_command(&attributes).map_err(invalid)?;
+            Operation::WriteAttributes { path: path(1, 4)?, attributes }
+        }
+        "cancel" => Operation::Cancel {
+            command: body
+                .get("command")
+                .and_then(Value::as_str)
+                .ok_or_else(|| invalid("command is missing: the id of the command to cancel"))?
+                .to_owned(),
+        },
+        "read_composite" | "observe_composite" | "cancel_observe_composite" | "write_composite" | "bootstrap" => {
+            return Err(CommandError::new(
+                ErrorKind::NotSupported,
+                format!("operation '{operation}' is not served by this version"),
+            ));
+        }
+        _ => return Err(invalid(format!("operation '{operation}' is not known"))),
+    })
+}
+
+fn path_field(body: &Map<String, Value>, model: &ObjectModel, least: usize, most: usize) -> Result<Path, CommandError> {
+    let text = body.get("path").and_then(Value::as_str).ok_or_else(|| invalid("path is missing or no string"))?;
+    let path = model.parse_path(text).map_err(|error| invalid(format!("path '{text}': {error}")))?;
+    if (least..=most).contains(&path.depth()) {
+        return Ok(path);
+    }
+    let level = |depth| ["the root", "an object", "an instance", "a resource", "a resource instance"][depth];
+    let wanted = if least == most { level(least).to_owned() } else { format!("{} to {}", level(least), level(most)) };
+    Err(invalid(format!("path '{text}' is {}, this operation takes {wanted}", level(path.depth()))))
+}
+
+fn type_field(body: &Map<String, Value>) -> Result<Option<ResourceType>, CommandError> {
+    match body.get("type") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => serde_json::from_value(value.clone()).map(Some).map_err(|_| {
+            invalid("type is none of string, integer, unsigned_integer, float, boolean, opaque, time, object_link, core_link")
+        }),
+    }
+}
+
+/// `value` for one target, or `values` with full or relative paths; an object stands for resource instances.
+fn values_field(
+    body: &Map<String, Value>,
+    model: &ObjectModel,
+    target: Path,
+) -> Result<BTreeMap<Path, Value>, CommandError> {
+    // Values of a Create on an object belong to an instance that has no number yet: 0 stands for it.
+    let base = if target.depth() == 1 { target.child(0).unwrap_or(target) } else { target };
+    let mut values = BTreeMap::new();
+    match (body.get("value"), body.get("values")) {
+        (Some(_), Some(_)) => return Err(invalid("value and values exclude each other")),
+        (Some(value), None) => {
+            if target.depth() < 3 {
+                return Err(invalid("value needs the path of a resource; use values for instances"));
+            }
+            insert_value(&mut values, base, value)?;
+        }
+        (None, Some(Value::Object(entries))) => {
+            for (text, value) in entries {
+                let path = relative_path(model, base, text)
+                    .ok_or_else(|| invalid(format!("values: '{text}' is no path below {target}")))?;
+                insert_value(&mut values, path, value)?;
+            }
+            if values.is_empty() && base.depth() != 2 {
+                return Err(invalid("values is empty"));
+            }
+        }
+        (None, Some(_)) => return Err(invalid("values is no object")),
+        (None, None) => return Err(invalid("value or values is missing")),
+    }
+    Ok(values)
+}
+
+fn relative_path(model: &ObjectModel, base: Path, text: &str) -> Option<Path> {
+    let full = if text.starts_with('/') {
+        model.parse_path(text).ok()?
+    } else {
+        // Names of resources below an instance resolve against their object.
+        model
+            .parse_path(&format!("{}/{text}", if base.depth() == 0 { String::new() } else { base.to_string() }))
+            .ok()?
+    };
+    (base.contains(&full) && full.depth() >= 3).then_some(full)
+}
+
+fn insert_value(values: &mut BTreeMap<Path, Value>, path: Path, value: &Value) -> Result<(), CommandError> {
+    let Value::Object(instances) = value else {
+        values.insert(path, value.clone());
+        return Ok(());
+    };
+    for (instance, value) in instances {
+        let child = instance.parse().ok().and_then(|id| path.child(id)).filter(|child| child.depth() == 4);
+        let child = child.ok_or_else(|| invalid(format!("value of {path}: '{instance}' is no resource instance")))?;
+        values.insert(child, value.clone());
+    }
+    Ok(())
+}
+
+/// A result as JSON.
+pub fn result_json(result: &CommandResult) -> Value {
+    serde_json::to_value(result).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(json: Value) -> Result<Command, CommandError> {
+        parse_command(&json, "made", &ObjectModel::default(), |name| (name == "tlv").then_some(11542))
+    }
+
+    #[test]
+    fn a_write_has_its_value_under_its_full_path() {
+        let command = parse(json!({"id": "42", "operation": "write", "path": "/3303/0/5601", "value": 12.5, "ttl": "1h", "format": "tlv"})).unwrap();
+        let Operation::Write { path, values, .. } = &command.operation else { panic!("{command:?}") };
+        assert_eq!(values.get(path), Some(&json!(12.5)));
+        assert_eq!((command.id.as_str(), command.ttl, command.format), ("42", Duration::from_secs(3_600), Some(11542)));
+    }
+
+    #[test]
+    fn values_may_be_relative_full_or_by_resource_instance() {
+        let command = parse(json!({"operation": "write_update", "path": "/3/0", "values": {"14": "+02", "/3/0/15": "CET", "7": {"0": 1, "1": 2}}})).unwrap();
+        let Operation::WriteUpdate { values, .. } = &command.operation else { panic!("{command:?}") };
+        let paths: Vec<String> = values.keys().map(ToString::to_string).collect();
+        assert_eq!(paths, ["/3/0/7/0", "/3/0/7/1", "/3/0/14", "/3/0/15"]);
+        assert_eq!(command.id, "made");
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (body, named) in [
+            (json!([]), "JSON object"),
+            (json!({}), "operation is missing"),
+            (json!({"operation": "fly"}), "operation 'fly'"),
+            (json!({"operation": "read"}), "path is missing"),
+            (json!({"operation": "read", "path": "3303"}), "path '3303'"),
+            (json!({"operation": "execute", "path": "/3/0"}), "path '/3/0' is an instance"),
+            (json!({"operation": "write", "path": "/3/0/1"}), "value or values"),
+            (json!({"operation": "write", "path": "/3/0", "value": 1}), "value needs"),
+            (json!({"operation": "write", "path": "/3/0", "values": {"/4/0/1": 1}}), "'/4/0/1'"),
+            (json!({"operation": "read", "path": "/3", "ttl": 5}), "ttl"),
+            (json!({"operation": "read", "path": "/3", "ttl": "soon"}), "ttl"),
+            (json!({"operation": "read", "path": "/3", "priority": "high"}), "priority"),
+            (json!({"operation": "read", "path": "/3", "when_asleep": 1}), "when_asleep"),
+            (json!({"operation": "read", "path": "/3", "format": "xml"}), "format 'xml'"),
+            (json!({"operation": "read", "path": "/3", "speed": 1}), "speed"),
+            (json!({"operation": "read", "path": "/3", "id": ""}), "id has 0 bytes"),
+            (json!({"operation": "write_attributes", "path": "/3", "attributes": {"gt": "x"}}), "attributes.gt"),
+            (json!({"operation": "cancel"}), "command is missing"),
+        ] {
+            let refused = parse(body.clone()).unwrap_err();
+            assert_eq!(refused.kind, ErrorKind::Invalid);
+            assert!(refused.message.contains(named), "{body}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Topic layouts. [`native`] is the gateway's own; others translate to the conventions of platforms.
+
+pub mod native;

@@ -1,0 +1,290 @@
+//! Many simulated devices with one clock: when each registers and reports, and what came of it.
+//!
+//! # Flow
+//! The contract of one device, with the number of the device beside each datagram. Each device starts in its turn
+//! ([`FleetPlan::registrations_per_second`]). With an interval, all drifting values of a device move once per interval,
+//! at a phase of its own. With an interval of zero the loop is closed: as soon as a device has no notification in
+//! flight, the next observed path reports, so that each device has exactly one confirmable notification under way.
+//!
+//! # Cost
+//! Deadlines stand in one heap, at most one entry counted per device; a deadline that moves later is looked at when the
+//! old one comes. An acknowledged notification therefore touches the heap about once in two seconds.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use super::chance::uniform;
+use super::device::{DeviceEvent, SimulatedDevice};
+use super::script::DeviceScript;
+use super::scripts::{self, DeviceKind};
+use super::statistics::FleetStatistics;
+use crate::model::path::Path;
+use crate::model::time::Instant;
+use crate::model::value::Value;
+
+/// What a fleet is and does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetPlan {
+    /// Number of devices.
+    pub devices: u32,
+    /// Number of the first device, for fleets that are parts of a larger one.
+    pub first_number: u32,
+    /// Endpoint names are this and the number in six digits.
+    pub endpoint_prefix: String,
+    /// What the devices are.
+    pub kind: DeviceKind,
+    /// Lifetime of each registration in seconds.
+    pub lifetime_secs: u32,
+    /// Time between reports of one device; zero closes the loop.
+    pub interval: Duration,
+    /// How fast the devices start; zero or less starts all at once.
+    pub registrations_per_second: f64,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    device: SimulatedDevice,
+    start_at: Option<Instant>,
+    report_at: Option<Instant>,
+    scheduled: Option<Instant>,
+    turn: usize,
+}
+
+/// The devices. See the module.
+#[derive(Debug)]
+pub struct Fleet {
+    members: Vec<Member>,
+    interval: Duration,
+    deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
+    outgoing: VecDeque<(usize, Vec<u8>)>,
+    statistics: FleetStatistics,
+    rng: ChaCha8Rng,
+    reporting: bool,
+}
+
+impl Fleet {
+    /// A fleet whose first device starts at `begin`.
+    #[must_use]
+    pub fn new(plan: &FleetPlan, begin: Instant) -> Self {
+        let scripts = (0..plan.devices).map(|index| {
+            let number = plan.first_number.saturating_add(index);
+            let mut script = scripts::script(plan.kind, format!("{}{number:06}", plan.endpoint_prefix), number);
+            script.lifetime_secs = plan.lifetime_secs;
+            let lifetime = Path::resource(1, 0, 1);
+            if script.tree.exists(&lifetime) {
+                script.tree.set(lifetime, Value::Integer(i64::from(plan.lifetime_secs)));
+            }
+            let wait = if plan.registrations_per_second > 0.0 {
+                Duration::try_from_secs_f64(f64::from(number) / plan.registrations_per_second).unwrap_or(Duration::MAX)
+            } else {
+                Duration::ZERO
+            };
+            (script, begin + wait)
+        });
+        Self::of_scripts(scripts, plan.interval, plan.seed.wrapping_add(u64::from(plan.first_number)))
+    }
+
+    /// A fleet of any devices, each with the time at which it starts.
+    #[must_use]
+    pub fn of_scripts(
+        scripts: impl IntoIterator<Item = (DeviceScript, Instant)>,
+        interval: Duration,
+        seed: u64,
+    ) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut fleet = Self {
+            members: Vec::new(),
+            interval,
+            deadlines: BinaryHeap::new(),
+            outgoing: VecDeque::new(),
+            statistics: FleetStatistics::default(),
+            rng: ChaCha8Rng::seed_from_u64(rng.next_u64()),
+            reporting: true,
+        };
+        for (index, (script, start_at)) in scripts.into_iter().enumerate() {
+            let device = SimulatedDevice::new(script, rng.next_u64());
+            let member =
+                Member { device, start_at: Some(start_at), report_at: None, scheduled: Some(start_at), turn: 0 };
+            fleet.members.push(member);
+            fleet.deadlines.push(Reverse((start_at, index)));
+        }
+        fleet
+    }
+
+    /// Number of devices.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are no devices.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// One device.
+    #[must_use]
+    pub fn device(&self, index: usize) -> Option<&SimulatedDevice> {
+        self.members.get(index).map(|member| &member.device)
+    }
+
+    /// How many devices are registered.
+    #[must_use]
+    pub fn registered(&self) -> usize {
+        self.members.iter().filter(|member| member.device.is_registered()).count()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn statistics(&self) -> &FleetStatistics {
+        &self.statistics
+    }
+
+    /// Ends reporting: no value moves any more, and no device starts. What is in flight is still waited for.
+    pub fn stop_reporting(&mut self) {
+        self.reporting = false;
+        for member in &mut self.members {
+            member.report_at = None;
+            member.start_at = None;
+        }
+    }
+
+    /// Whether a notification waits for its acknowledgement.
+    #[must_use]
+    pub fn has_notification_in_flight(&self) -> bool {
+        self.members.iter().any(|member| member.device.has_notification_in_flight())
+    }
+
+    /// De-registers all devices.
+    pub fn deregister_all(&mut self, now: Instant) {
+        for index in 0..self.members.len() {
+            if let Some(member) = self.members.get_mut(index) {
+                member.device.deregister(now);
+            }
+            self.settle(now, index);
+        }
+    }
+
+    /// Takes a datagram from the server for one device.
+    pub fn handle_datagram(&mut self, now: Instant, index: usize, bytes: &[u8]) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        member.device.handle_datagram(now, bytes);
+        self.settle(now, index);
+    }
+
+    /// Does what time has come for.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((at, index))) = self.deadlines.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.deadlines.pop();
+            let Some(member) = self.members.get_mut(index) else { continue };
+            if member.scheduled != Some(at) {
+                continue;
+            }
+            member.scheduled = None;
+            if member.start_at.take_if(|start| *start <= now).is_some() {
+                member.device.start(now);
+            }
+            if member.report_at.is_some_and(|report| report <= now) {
+                // From the plan rather than from now: a late turn does not slow the fleet down.
+                let next = member.report_at.unwrap_or(now) + self.interval;
+                member.report_at = Some(next.max(now));
+                if member.device.is_registered() {
+                    member.device.walk(now, Path::ROOT);
+                }
+            }
+            member.device.handle_timeout(now);
+            self.settle(now, index);
+        }
+    }
+
+    /// The next datagram and the number of the device that sends it.
+    pub fn poll_transmit(&mut self) -> Option<(usize, Vec<u8>)> {
+        self.outgoing.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; may be earlier than necessary.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// After an input to a device: counts, closes the loop, collects datagrams, plans the next look.
+    fn settle(&mut self, now: Instant, index: usize) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        while let Some(event) = member.device.poll_event() {
+            count(&mut self.statistics, now, &event);
+            match event {
+                DeviceEvent::Registered { .. } if !self.interval.is_zero() && self.reporting => {
+                    let phase = self.interval.mul_f64(uniform(&mut self.rng));
+                    member.report_at.get_or_insert(now + phase);
+                }
+                DeviceEvent::Observed { .. } | DeviceEvent::NotificationAcknowledged { .. }
+                    if self.interval.is_zero() && self.reporting =>
+                {
+                    report_next(member, now);
+                }
+                _ => {}
+            }
+        }
+        while let Some(bytes) = member.device.poll_transmit() {
+            self.outgoing.push_back((index, bytes));
+        }
+        let next = [member.start_at, member.report_at, member.device.next_deadline()].into_iter().flatten().min();
+        if let Some(next) = next
+            && member.scheduled.is_none_or(|scheduled| next < scheduled)
+        {
+            member.scheduled = Some(next);
+            self.deadlines.push(Reverse((next, index)));
+        }
+    }
+}
+
+/// Moves the values of the next observed path that has any, unless a notification is in flight already.
+fn report_next(member: &mut Member, now: Instant) {
+    if member.device.has_notification_in_flight() {
+        return;
+    }
+    let drifts = |observed: &Path| member.device.walks().iter().any(|walk| observed.contains(&walk.path));
+    let candidates = member.device.observed_paths().filter(drifts).count();
+    if candidates == 0 {
+        return;
+    }
+    let chosen = member.device.observed_paths().filter(drifts).nth(member.turn % candidates);
+    member.turn = member.turn.wrapping_add(1);
+    if let Some(path) = chosen {
+        member.device.walk(now, path);
+    }
+}
+
+fn count(statistics: &mut FleetStatistics, now: Instant, event: &DeviceEvent) {
+    match event {
+        DeviceEvent::Registered { .. } => {
+            statistics.registrations += 1;
+            statistics.first_registration_micros.get_or_insert(now.micros());
+            statistics.last_registration_micros = Some(now.micros());
+        }
+        DeviceEvent::RegistrationFailed { .. } => statistics.registration_failures += 1,
+        DeviceEvent::Updated => statistics.updates += 1,
+        DeviceEvent::UpdateFailed { .. } => statistics.update_failures += 1,
+        DeviceEvent::NotificationSent { .. } => statistics.sent += 1,
+        DeviceEvent::NotificationAcknowledged { at, sent_at, .. } => {
+            statistics.acknowledged += 1;
+            statistics.latency.record(at.saturating_since(*sent_at));
+        }
+        DeviceEvent::NotificationLost { .. } => statistics.lost += 1,
+        DeviceEvent::NotificationReset { .. } => statistics.reset += 1,
+        DeviceEvent::Written { .. } => statistics.writes += 1,
+        DeviceEvent::Executed { .. } => statistics.executes += 1,
+        _ => {}
+    }
+}

@@ -1,0 +1,21 @@
+//! The other programs of an end-to-end test, each as a value: they start when made and are killed when dropped.
+//!
+//! Nothing here sleeps: whoever waits names a condition and has a deadline, and a test that fails prints the last lines
+//! of what its programs wrote to their standard error.
+
+mod device;
+mod gateway;
+mod mosquitto;
+mod notifying_device;
+mod ports;
+mod process;
+
+pub(crate) use device::{DeviceClient, Library};
+pub(crate) use gateway::Gateway;
+pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
+pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
+
+use std::time::Duration;
+
+/// Long enough for a loaded machine with two cores, short enough to fail while somebody still looks.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,11 @@
+//! The real binary between a real mosquitto and LwM2M clients that others wrote.
+//!
+//! `tests/run` installs mosquitto and the clients, builds the release binary and names it in `LWM2MQTT_BINARY`;
+//! without that variable the binary of the test profile is used. Each test has its own broker, ports and folder.
+
+mod broker_credentials;
+mod broker_outage;
+mod fleet;
+mod harness;
+mod kill_nine;
+mod real_clients;
