@@ -1,5 +1,6 @@
 //! Tests of the plan as a whole: files in, answers out.
 
+mod bounds;
 mod default_mapping;
 mod downlink;
 mod examples;
