@@ -32,15 +32,12 @@ pub fn start_broker(settings: &Settings) -> Result<(), String> {
     if !settings.broker.enabled {
         return Ok(());
     }
-    let users = settings
-        .broker
-        .users
-        .iter()
-        .map(|(name, password)| (name.clone(), password.expose().to_owned()))
-        .collect();
+    let users =
+        settings.broker.users.iter().map(|(name, password)| (name.clone(), password.expose().to_owned())).collect();
     let mut listen_v5 = settings.broker.listen_v5.iter();
     for listen in &settings.broker.listen {
-        let broker = crate::io::broker::start(*listen, listen_v5.next().copied(), &users).map_err(|error| error.to_string())?;
+        let broker =
+            crate::io::broker::start(*listen, listen_v5.next().copied(), &users).map_err(|error| error.to_string())?;
         tracing::info!(address = %broker.address(), "the embedded broker listens");
     }
     Ok(())
@@ -198,7 +195,10 @@ mod showing {
 
     fn introduce(demo: Demo, lwm2m: SocketAddr, broker: SocketAddr, http: Option<SocketAddr>) {
         let port = broker.port();
-        say(&format!("lwm2mqtt demo: {} simulated devices -> LwM2M gateway -> MQTT broker, all in this process", demo.devices));
+        say(&format!(
+            "lwm2mqtt demo: {} simulated devices -> LwM2M gateway -> MQTT broker, all in this process",
+            demo.devices
+        ));
         say(&format!("  LwM2M   coap://{lwm2m}   (point your own device here: it may join)"));
         say(&format!("  MQTT    mqtt://{broker}"));
         if let Some(http) = http {

@@ -12,13 +12,13 @@ use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Input, SinkIndex};
-use crate::instrumentation::metrics::{Gauges, Metrics, SinkGauges};
+use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files;
 use crate::io::http::HttpServer;
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
-use crate::io::store::{self, StoreConfiguration, StoreHandle};
+use crate::io::store::{self, StoreConfiguration};
 use crate::io::udp::UdpListener;
 use crate::model::time::Instant;
 use crate::northbound::layout::native;
@@ -88,16 +88,19 @@ impl Gateway {
         let mut told_clock = WallClock::default();
         told_clock.set(clock.now(), wall, synced);
         let seed = files::random_seed().map_err(|error| format!("the system gives no random bytes: {error}"))?;
-        let core = Core::new(Instant::ZERO, Start {
-            configuration,
-            model: knowledge.model.clone(),
-            plan: knowledge.plan.clone(),
-            stored,
-            seed,
-            wall,
-            synced,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        });
+        let core = Core::new(
+            Instant::ZERO,
+            Start {
+                configuration,
+                model: knowledge.model.clone(),
+                plan: knowledge.plan.clone(),
+                stored,
+                seed,
+                wall,
+                synced,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        );
         let (reload, reload_asked) = mpsc::channel(1);
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
@@ -107,6 +110,7 @@ impl Gateway {
             clock,
             listeners,
             store,
+            sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
             sinks: ports,
             inputs: receiver,
             answers,
@@ -114,15 +118,7 @@ impl Gateway {
             metrics,
             told_clock,
         };
-        Ok(Self {
-            host,
-            mqtt_thread: Some(mqtt_thread),
-            http,
-            inputs,
-            reload_asked,
-            lwm2m_addresses,
-            http_addresses,
-        })
+        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, reload_asked, lwm2m_addresses, http_addresses })
     }
 
     /// Where inputs from beside the adapters go, such as new plans.
@@ -208,33 +204,6 @@ fn start_sinks(sinks: Vec<MqttSink>) -> Result<std::thread::JoinHandle<()>, Stri
             });
         })
         .map_err(|error| format!("the thread of the sinks: {error}"))
-}
-
-/// The core's numbers in the words of the metrics.
-pub fn gauges_of(core: &Core, store: &StoreHandle) -> Gauges {
-    use std::sync::atomic::Ordering;
-    let gauges = core.gauges();
-    let (online, asleep, offline) = gauges.devices;
-    let counters = store.counters();
-    Gauges {
-        devices_online: online,
-        devices_asleep: asleep,
-        devices_offline: offline,
-        waiting_commands: gauges.waiting_commands,
-        pending_writes: gauges.pending_writes,
-        store_commits: counters.commits.load(Ordering::Relaxed),
-        store_failures: counters.failures.load(Ordering::Relaxed),
-        sinks: gauges
-            .sinks
-            .into_iter()
-            .map(|sink| SinkGauges {
-                name: sink.name.to_string(),
-                connected: sink.connected,
-                rows: sink.rows,
-                bytes: sink.bytes,
-            })
-            .collect(),
-    }
 }
 
 /// Puts an input beside those of the adapters; waits while the core is busy.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -57,6 +58,8 @@ pub struct Host {
     pub store: StoreHandle,
     /// Sinks, in the order of the configuration.
     pub sinks: Vec<SinkPort>,
+    /// Their names, for metrics.
+    pub sink_names: Vec<SinkName>,
     /// What adapters have to tell.
     pub inputs: mpsc::Receiver<Vec<Input>>,
     /// Where answers to API callers go.
@@ -214,9 +217,8 @@ impl Host {
         for listener in &mut self.listeners {
             listener.flush();
         }
-        let names: Vec<&str> = self.sinks.iter().map(|port| &*port.name).collect();
         for occurrence in self.core.take_occurrences() {
-            self.metrics.record(&occurrence, &names);
+            self.metrics.record(&occurrence, &self.sink_names);
         }
     }
 
@@ -227,8 +229,9 @@ impl Host {
             Read::Spool { sink, after, max_rows } => {
                 name(sink).is_none_or(|name| self.store.read_spool(*sink, name, *after, *max_rows).is_ok())
             }
-            Read::Retained { sink, after, max_rows } => name(sink)
-                .is_none_or(|name| self.store.read_retained(*sink, name, after.clone(), *max_rows).is_ok()),
+            Read::Retained { sink, after, max_rows } => {
+                name(sink).is_none_or(|name| self.store.read_retained(*sink, name, after.clone(), *max_rows).is_ok())
+            }
         }
     }
 
@@ -246,7 +249,9 @@ impl Host {
             self.core.handle_input(now, Input::ResidentMemory { bytes });
             self.drain(turn);
         }
-        self.metrics.set_gauges(&super::gateway::gauges_of(&self.core, &self.store));
+        self.metrics.set_gauges(&self.core.gauges());
+        let counters = self.store.counters();
+        self.metrics.set_store(counters.commits.load(Ordering::Relaxed), counters.failures.load(Ordering::Relaxed));
     }
 
     async fn stop(mut self, mut turn: Turn) {
@@ -302,18 +307,12 @@ enum Read {
     Retained { sink: SinkIndex, after: Option<String>, max_rows: usize },
 }
 
-/// Resolves when one of the listeners has something.
+/// Resolves when one of the listeners has something, or something to say about what it cannot.
 async fn any_readable(listeners: &[UdpListener]) {
-    match listeners {
-        [] => std::future::pending().await,
-        [only] => only.readable().await,
-        several => {
-            let mut waiting: Vec<_> = several.iter().map(|listener| Box::pin(listener.readable())).collect();
-            std::future::poll_fn(|context| {
-                let ready = waiting.iter_mut().any(|future| future.as_mut().poll(context).is_ready());
-                if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-            })
-            .await;
-        }
-    }
+    let mut waiting: Vec<_> = listeners.iter().map(|listener| Box::pin(listener.readable())).collect();
+    std::future::poll_fn(|context| {
+        let ready = waiting.iter_mut().any(|future| future.as_mut().poll(context).is_ready());
+        if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{Settings, read_mappings};
 use crate::daemon::sources::with_sources;
 use crate::io::files;
-use crate::mapping::{MappingFile, Plan, Problem, Severity};
+use crate::mapping::{MappingFile, Plan};
 use crate::model::ddf;
 use crate::model::object::ObjectModel;
 
@@ -32,27 +32,18 @@ pub fn read(settings: &Settings) -> Knowledge {
     let mut problems = Vec::new();
     let model = Arc::new(read_model(&settings.gateway.models, &mut problems));
     let kept = settings.gateway.data_dir.join(LAST_GOOD);
-    let files = match with_sources(|sources| read_mappings(settings, sources)) {
-        Ok(files) => files,
-        Err(unreadable) => {
-            problems.extend(unreadable.iter().map(ToString::to_string));
-            return last_good(settings, model, problems, &kept);
-        }
-    };
+    let (files, unreadable) = with_sources(|sources| read_mappings(settings, sources));
+    if !unreadable.is_empty() {
+        problems.extend(unreadable.iter().map(ToString::to_string));
+        return last_good(settings, model, problems, &kept);
+    }
     let compiled = Plan::compile(&files, &model, settings.gateway.default_mapping);
-    problems.extend(compiled.problems.iter().map(line_of));
+    problems.extend(compiled.problems.iter().map(ToString::to_string));
     let Some(plan) = compiled.plan else { return last_good(settings, model, problems, &kept) };
     if let Err(error) = keep(&kept, &files) {
         problems.push(format!("{}: cannot be written: {error}", kept.display()));
     }
     Knowledge { model, plan: Arc::new(plan), problems, broken: false }
-}
-
-fn line_of(problem: &Problem) -> String {
-    let severity = if problem.severity == Severity::Error { "error" } else { "warning" };
-    let line = problem.line.map_or(String::new(), |line| format!("{line}:"));
-    let hint = if problem.hint.is_empty() { String::new() } else { format!(" ({})", problem.hint) };
-    format!("{}:{line} {severity}: {}{hint}", problem.file, problem.message)
 }
 
 fn last_good(settings: &Settings, model: Arc<ObjectModel>, mut problems: Vec<String>, kept: &Path) -> Knowledge {

@@ -1,7 +1,6 @@
 //! `lwm2mqtt run`: the gateway as a service.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,24 +13,32 @@ use crate::config::{self, Settings};
 use crate::gateway::vocabulary::Input;
 use crate::io::{InputSender, files};
 
-const WRONG: u8 = 2;
-const FAILED: u8 = 1;
+/// How the gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to stop.
+    Fine,
+    /// Something that it needs could not be had.
+    Failed,
+    /// A configuration or mapping file is wrong.
+    Wrong,
+}
 
 /// How often the models folder is looked at.
 const MODELS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the gateway until SIGTERM or SIGINT. `strict`: a broken mapping ends it with exit code 2.
-pub fn run(file: Option<&Path>, strict: bool) -> ExitCode {
+pub fn run(file: Option<&Path>, strict: bool) -> Exit {
     let loaded = with_sources(|sources| config::load(file, sources));
     let Some(settings) = loaded.settings else {
         for problem in &loaded.problems {
             complain(&problem.to_string());
         }
-        return ExitCode::from(WRONG);
+        return Exit::Wrong;
     };
     if let Err(error) = logging::start(&settings.log) {
         complain(&error);
-        return ExitCode::from(WRONG);
+        return Exit::Wrong;
     }
     match &loaded.file {
         Some(file) => tracing::info!(file = %file.display(), "configuration"),
@@ -40,24 +47,24 @@ pub fn run(file: Option<&Path>, strict: bool) -> ExitCode {
     let knowledge = knowledge::read(&settings);
     tell_problems(&knowledge);
     if knowledge.broken && strict {
-        return ExitCode::from(WRONG);
+        return Exit::Wrong;
     }
     if let Err(error) = demo::start_broker(&settings) {
         tracing::error!(error, "the embedded broker does not run");
-        return ExitCode::from(FAILED);
+        return Exit::Failed;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "no runtime");
-            return ExitCode::from(FAILED);
+            return Exit::Failed;
         }
     };
     match runtime.block_on(serve(settings, knowledge)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Fine,
         Err(error) => {
             tracing::error!(error, "the gateway could not be started");
-            ExitCode::from(FAILED)
+            Exit::Failed
         }
     }
 }

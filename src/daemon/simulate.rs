@@ -68,7 +68,9 @@ fn server_address(uri: &str) -> Result<SocketAddr, String> {
     }
     let authority = rest.split('/').next().unwrap_or_default();
     let has_port = authority.rsplit_once(':').is_some_and(|(host, port)| {
-        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))
+        !port.is_empty()
+            && port.bytes().all(|byte| byte.is_ascii_digit())
+            && (!host.contains(':') || host.ends_with(']'))
     });
     let with_port = if has_port { authority.to_owned() } else { format!("{authority}:{COAP_PORT}") };
     let mut found = with_port.to_socket_addrs().map_err(|error| format!("'{authority}': {error}"))?;

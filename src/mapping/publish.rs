@@ -94,15 +94,6 @@ impl Plan {
                 Some(SinkReference { file: self.files.get(file)?.name.clone(), line, sink: sink.clone() })
             })
             .collect()
-<<<<<<< HEAD
-=======
-    }
-
-    /// Whether any file has a `[[publish]]` rule: without one nothing needs to be gathered for them.
-    #[must_use]
-    pub fn has_publish_rules(&self) -> bool {
-        !self.publishes.is_empty()
->>>>>>> mapping
     }
 
     /// The messages of all `[[publish]]` rules that fit. A rule whose topic needs what the source does not have makes
