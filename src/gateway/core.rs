@@ -319,6 +319,7 @@ impl Core {
     fn keep_house(&mut self) {
         self.housekeeping_at = self.services.now + HOUSEKEEPING_INTERVAL;
         let wall = self.services.wall();
+        self.bridge.spool_relaxed(&mut self.services);
         if self.services.clock.is_synced() {
             let journal = &mut self.services.journal;
             for sink in &mut self.services.sinks {

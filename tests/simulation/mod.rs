@@ -1,6 +1,16 @@
 //! The whole gateway in virtual time: real core, simulated host. A failing seed is printed; `SIM_SEED` replays it alone.
 
+mod broker_outage;
+mod checks;
+mod clock_jump;
+mod commands;
 mod first_light;
+mod lossy_network;
+mod power_cut;
+mod queue_mode;
+mod registration;
+mod reporting;
+mod store_failure;
 
 /// The seeds of a test: 200 of them, or the one of `SIM_SEED`.
 pub(crate) fn seeds() -> Vec<u64> {

@@ -516,6 +516,11 @@ impl SimulatedDevice {
     }
 
     /// Forgets what a session with the server holds, as a reboot does.
+    /// Forgets who observes it without a word, as devices do that lose their connection to the network.
+    pub fn forget_observations(&mut self) {
+        self.observations.clear();
+    }
+
     fn forget_session(&mut self) {
         self.observations.clear();
         self.request = None;
