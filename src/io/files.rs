@@ -39,24 +39,6 @@ pub fn host_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_too_long_or_no_text_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.toml");
-        std::fs::write(&path, "a = 1").unwrap();
-        assert_eq!(read_text(&path).unwrap(), "a = 1");
-        assert_eq!(list_folder(folder.path()).unwrap(), std::slice::from_ref(&path));
-        std::fs::write(&path, [0xff]).unwrap();
-        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        std::fs::File::create(&path).unwrap().set_len(MAX_TEXT_BYTES + 1).unwrap();
-        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-    }
-}
-
 /// Writes a file in one step: readers see the old text or the new one, also after a power cut.
 ///
 /// # Errors
@@ -131,4 +113,22 @@ pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_or_no_text_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "a = 1").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "a = 1");
+        assert_eq!(list_folder(folder.path()).unwrap(), std::slice::from_ref(&path));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        std::fs::File::create(&path).unwrap().set_len(MAX_TEXT_BYTES + 1).unwrap();
+        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
 }
