@@ -5,3 +5,4 @@ mod architecture;
 mod config;
 mod conformance;
 mod end_to_end;
+mod simulation;

@@ -9,6 +9,7 @@ mod decode;
 mod explain;
 mod gateway_api;
 mod permit_join;
+mod run;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -99,9 +100,9 @@ fn run_with(
 
 fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_>) -> io::Result<Ending> {
     match command {
-        Command::Run(_) => not_wired("run", terminal),
-        Command::Demo(_) => not_wired("demo", terminal),
-        Command::Simulate(_) => not_wired("simulate", terminal),
+        Command::Run(arguments) => Ok(run::run(arguments)),
+        Command::Demo(arguments) => run::demo(arguments, terminal),
+        Command::Simulate(arguments) => run::simulate(arguments, terminal),
         Command::Check(arguments) => check::check(arguments, sources, &object_model(), terminal),
         Command::Explain(arguments) => explain::explain(arguments, sources, &object_model(), terminal),
         Command::Decode(arguments) => decode::decode(arguments, &object_model(), wall_now(), terminal),

@@ -1,8 +1,13 @@
 //! Counters and gauges for `/metrics`, in the OpenMetrics text format that Prometheus reads.
 //!
-//! [`Metrics`] is cheap to clone and its values are atomic, so that machines count without owning it alone. Labels
-//! come from fixed sets (and the names of configured sinks), never from what a peer sends: the number of series is
-//! bounded.
+//! ```text
+//! Core::take_occurrences ──▶ Metrics::record      Core::gauges ──▶ Metrics::set_gauges
+//!                                  └───────▶ Metrics::encode ◀───────────┘
+//! ```
+//!
+//! [`Metrics`] is cheap to clone and its values are atomic, so that the one who counts and the one who shows need not
+//! be the same. Labels are words of the program and names of configured sinks, never what a peer sends: the number of
+//! series is bounded. Counting for labels that were seen before allocates nothing.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -13,38 +18,37 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::gauges::Gauges;
+use super::occurrence::Occurrence;
 use crate::model::event::EventKind;
 
 /// Content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// An enum whose variants are label values.
-macro_rules! label_values {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+/// Words whose series are shown before their first occurrence, since an alert on a rate needs the zero.
+const SAMPLE_RESULTS: [&str; 4] = ["mapped", "ignored", "unmapped", "failed"];
+const COMMAND_STATUSES: [&str; 7] = ["queued", "refused", "done", "failed", "expired", "cancelled", "unknown"];
+const INTERFACES: [&str; 5] = ["register", "update", "deregister", "send", "other"];
 
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
+/// Names of content formats by number. A device may state any number, so the others share one series.
+const FORMATS: [(u16, &str); 14] = [
+    (0, "text"),
+    (40, "link"),
+    (42, "opaque"),
+    (60, "cbor"),
+    (110, "senml-json"),
+    (112, "senml-cbor"),
+    (320, "senml-etch-json"),
+    (322, "senml-etch-cbor"),
+    (1541, "text"),
+    (1542, "tlv"),
+    (1543, "json"),
+    (11542, "tlv"),
+    (11543, "json"),
+    (11544, "lwm2m-cbor"),
+];
 
-            /// The label value.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-                encoder.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-/// A set of one label.
+/// A set of labels.
 macro_rules! label_set {
     ($name:ident { $($field:ident: $kind:ty),+ }) => {
         #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,177 +56,63 @@ macro_rules! label_set {
     };
 }
 
-label_values! {
-    /// Why a datagram went no further.
-    DatagramDrop {
-        /// No CoAP message.
-        Malformed => "malformed",
-        /// Longer than any message taken.
-        TooLarge => "too_large",
-        /// Came from a port that cannot be answered.
-        Unanswerable => "unanswerable",
-        /// A queue was full.
-        Overload => "overload",
-        /// The same message again.
-        Duplicate => "duplicate",
-        /// An answer that nobody asked for.
-        Unexpected => "unexpected",
-    }
-}
-
-label_values! {
-    /// Method of a CoAP request.
-    CoapMethod {
-        /// 0.01.
-        Get => "GET",
-        /// 0.02.
-        Post => "POST",
-        /// 0.03.
-        Put => "PUT",
-        /// 0.04.
-        Delete => "DELETE",
-        /// 0.05.
-        Fetch => "FETCH",
-        /// 0.07.
-        Ipatch => "iPATCH",
-        /// Any other.
-        Other => "other",
-    }
-}
-
-label_values! {
-    /// What became of a registration.
-    RegistrationResult {
-        /// A device that was not registered.
-        New => "new",
-        /// A device that was registered replaced its registration.
-        Replaced => "replaced",
-        /// An update.
-        Updated => "updated",
-        /// The device said good-bye.
-        Deregistered => "deregistered",
-        /// The lifetime ended.
-        Expired => "expired",
-        /// Turned away.
-        Refused => "refused",
-    }
-}
-
-label_values! {
-    /// State of a device.
-    DeviceStateLabel {
-        /// Reachable.
-        Online => "online",
-        /// In queue mode, beyond its awake window.
-        Asleep => "asleep",
-        /// Not registered.
-        Offline => "offline",
-    }
-}
-
-label_values! {
-    /// What the mapping made of a value.
-    SampleResult {
-        /// A rule took it.
-        Mapped => "mapped",
-        /// An `[[ignore]]` rule took it.
-        Ignored => "ignored",
-        /// No rule took it.
-        Unmapped => "unmapped",
-        /// A rule fitted and could not use it.
-        Failed => "failed",
-    }
-}
-
-label_values! {
-    /// Terminal outcome of a command.
-    CommandOutcome {
-        /// The device did it.
-        Done => "done",
-        /// It could not be done.
-        Failed => "failed",
-        /// Its time ran out before it was sent.
-        Expired => "expired",
-        /// Withdrawn or replaced.
-        Cancelled => "cancelled",
-        /// Sent, not answered, not safe to repeat.
-        Unknown => "unknown",
-    }
-}
-
-label_values! {
-    /// Why a spool row was dropped.
-    SpoolDrop {
-        /// The bound in bytes.
-        Full => "full",
-        /// The bound in age.
-        Age => "age",
-        /// The broker refuses the message for good.
-        Rejected => "rejected",
-        /// Longer than the broker takes.
-        TooLarge => "too_large",
-    }
-}
-
-/// A CoAP code as label value: `2.05`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct CodeLabel(u8);
-
-impl EncodeLabelValue for CodeLabel {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        write!(encoder, "{}.{:02}", self.0 >> 5, self.0 & 0x1f)
-    }
-}
-
-label_set!(DropLabels { reason: DatagramDrop });
-label_set!(RequestLabels { method: CoapMethod, code: CodeLabel });
-label_set!(RegistrationLabels { result: RegistrationResult });
-label_set!(StateLabels { state: DeviceStateLabel });
-label_set!(SampleLabels { result: SampleResult });
+label_set!(ReasonLabels { reason: &'static str });
+label_set!(RequestLabels { interface: &'static str, code: &'static str });
+label_set!(ResultLabels { result: &'static str });
 label_set!(FormatLabels { format: &'static str });
 label_set!(QuirkLabels { quirk: &'static str });
-label_set!(OutcomeLabels { outcome: CommandOutcome });
-label_set!(SinkLabels { sink: String });
-label_set!(SpoolDropLabels { sink: String, reason: SpoolDrop });
-label_set!(EventLabels { kind: &'static str });
-label_set!(ReasonLabels { reason: &'static str });
-label_set!(BuildLabels { version: &'static str });
+label_set!(StatusLabels { status: &'static str });
+label_set!(StateLabels { state: &'static str });
+label_set!(BoundLabels { bound: &'static str });
+label_set!(KindLabels { kind: &'static str });
+label_set!(VersionLabels { version: &'static str });
+label_set!(SinkLabels { sink: SinkLabel });
+label_set!(SpoolDropLabels { sink: SinkLabel, reason: &'static str });
+
+/// The name of a sink, shared so that counting copies no text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct SinkLabel(Arc<str>);
+
+impl EncodeLabelValue for SinkLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(&self.0)
+    }
+}
 
 /// All metrics of the gateway. Clones count into the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    /// Datagrams taken from sockets.
-    pub datagrams_received: Counter,
-    /// Datagrams handed to sockets.
-    pub datagrams_sent: Counter,
-    /// Notifications taken.
-    pub notifications: Counter,
-    /// Confirmable messages sent again.
-    pub retransmissions: Counter,
-    /// Requests that a device never answered.
-    pub exchanges_timed_out: Counter,
-    /// Transactions of the store.
-    pub store_commits: Counter,
-    /// Writes that are not durable yet.
-    pub store_pending: Gauge,
-    /// Transactions that failed.
-    pub store_failures: Counter,
-    datagrams_dropped: Family<DropLabels, Counter>,
+    datagrams_received: Counter,
+    datagrams_sent: Counter,
+    datagrams_dropped: Family<ReasonLabels, Counter>,
     coap_requests: Family<RequestLabels, Counter>,
-    registrations: Family<RegistrationLabels, Counter>,
-    devices: Family<StateLabels, Gauge>,
-    samples: Family<SampleLabels, Counter>,
+    duplicates_answered: Counter,
+    notifications: Counter,
+    notifications_stale: Counter,
+    samples: Family<ResultLabels, Counter>,
     content_errors: Family<FormatLabels, Counter>,
     quirks: Family<QuirkLabels, Counter>,
-    commands: Family<OutcomeLabels, Counter>,
+    retransmissions: Counter,
+    exchanges_timed_out: Counter,
+    commands: Family<StatusLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
+    inbound_ignored: Family<ReasonLabels, Counter>,
+    delivered: Family<SinkLabels, Counter>,
+    spool_dropped: Family<SpoolDropLabels, Counter>,
+    bounds_reached: Family<BoundLabels, Counter>,
+    events: Family<KindLabels, Counter>,
+    devices: Family<StateLabels, Gauge>,
+    commands_waiting: Gauge,
+    sink_connected: Family<SinkLabels, Gauge>,
+    sink_in_flight: Family<SinkLabels, Gauge>,
     spool_rows: Family<SinkLabels, Gauge>,
     spool_bytes: Family<SinkLabels, Gauge>,
-    spool_dropped: Family<SpoolDropLabels, Counter>,
-    delivered: Family<SinkLabels, Counter>,
-    mqtt_connected: Family<SinkLabels, Gauge>,
-    events: Family<EventLabels, Counter>,
-    refused: Family<ReasonLabels, Counter>,
+    store_pending: Gauge,
+    store_pending_bytes: Gauge,
+    store_broken: Gauge,
+    store_commits: Counter,
+    store_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -243,150 +133,127 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("lwm2mqtt");
         let all = &mut registry;
-        let build: Family<BuildLabels, Gauge> = register(all, "build_info", "Version of this program");
-        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
-        // The fields are named without the registry first, which must be complete before it is shared.
-        let datagrams_received = register(all, "datagrams_received", "Datagrams taken from sockets");
-        let datagrams_sent = register(all, "datagrams_sent", "Datagrams handed to sockets");
-        let datagrams_dropped = register(all, "datagrams_dropped", "Datagrams that went no further");
-        let coap_requests = register(all, "coap_requests", "Requests of devices by method and code of the answer");
-        let retransmissions = register(all, "retransmissions", "Confirmable messages sent again");
-        let exchanges_timed_out = register(all, "exchanges_timed_out", "Requests that a device never answered");
-        let registrations = register(all, "registrations", "Registrations, updates and their ends");
-        let devices = register(all, "devices", "Known devices by state");
-        let notifications = register(all, "notifications", "Notifications taken");
-        let samples = register(all, "samples", "Values by what the mapping made of them");
-        let content_errors = register(all, "content_errors", "Payloads that could not be read, by format");
-        let quirks = register(all, "quirks", "Deviations from the standard that were tolerated");
-        let commands = register(all, "commands", "Commands by terminal outcome");
-        let spool_rows = register(all, "spool_rows", "Messages that wait for a sink");
-        let spool_bytes = register(all, "spool_bytes", "Bytes of messages that wait for a sink");
-        let spool_dropped = register(all, "spool_dropped", "Messages that were dropped by a policy");
-        let delivered = register(all, "delivered", "Messages that a sink took responsibility for");
-        let store_commits = register(all, "store_commits", "Transactions of the store");
-        let store_pending = register(all, "store_pending", "Writes that are not durable yet");
-        let store_failures = register(all, "store_failures", "Transactions that failed");
-        let mqtt_connected = register(all, "mqtt_connected", "Whether a sink is connected to its broker");
-        let events = register(all, "events", "Bridge events by kind");
-        let refused = register(all, "refused", "Peers that were turned away");
+        let build: Family<VersionLabels, Gauge> = register(all, "build_info", "Version of this program");
+        build.get_or_create(&VersionLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         let metrics = Self {
+            datagrams_received: register(all, "datagrams_received", "Datagrams taken from devices"),
+            datagrams_sent: register(all, "datagrams_sent", "Datagrams sent to devices"),
+            datagrams_dropped: register(all, "datagrams_dropped", "Datagrams that went no further"),
+            coap_requests: register(all, "coap_requests", "Requests of devices by interface and class of the answer"),
+            duplicates_answered: register(all, "duplicates_answered", "Repeated requests answered from memory"),
+            notifications: register(all, "notifications", "Notifications taken"),
+            notifications_stale: register(all, "notifications_stale", "Notifications that came late and were left out"),
+            samples: register(all, "samples", "Values by what the mapping made of them"),
+            content_errors: register(all, "content_errors", "Payloads that could not be read, by format"),
+            quirks: register(all, "quirks", "Deviations from the standard that were tolerated"),
+            retransmissions: register(all, "retransmissions", "Requests to devices that were repeated"),
+            exchanges_timed_out: register(all, "exchanges_timed_out", "Requests to devices that were given up"),
+            commands: register(all, "commands", "Commands that reached a status"),
+            refused: register(all, "refused", "Peers that were turned away"),
+            inbound_ignored: register(all, "inbound_ignored", "Messages of brokers that could not be used"),
+            delivered: register(all, "delivered", "Messages that a sink took responsibility for"),
+            spool_dropped: register(all, "spool_dropped", "Messages that were dropped by a policy"),
+            bounds_reached: register(all, "bounds_reached", "Times that something full gave way"),
+            events: register(all, "events", "Bridge events by kind"),
+            devices: register(all, "devices", "Known devices by state"),
+            commands_waiting: register(all, "commands_waiting", "Commands that wait for their device"),
+            sink_connected: register(all, "sink_connected", "Whether a sink is connected"),
+            sink_in_flight: register(all, "sink_in_flight", "Messages that a sink has not acknowledged yet"),
+            spool_rows: register(all, "spool_rows", "Messages that wait for a sink"),
+            spool_bytes: register(all, "spool_bytes", "Bytes of messages that wait for a sink"),
+            store_pending: register(all, "store_pending", "Writes that are not durable yet"),
+            store_pending_bytes: register(all, "store_pending_bytes", "Bytes of writes that are not durable yet"),
+            store_broken: register(all, "store_broken", "Whether the store cannot be written"),
+            store_commits: register(all, "store_commits", "Transactions of the store that became durable"),
+            store_failures: register(all, "store_failures", "Transactions of the store that failed"),
             registry: Arc::new(registry),
-            datagrams_received,
-            datagrams_sent,
-            notifications,
-            retransmissions,
-            exchanges_timed_out,
-            store_commits,
-            store_pending,
-            store_failures,
-            datagrams_dropped,
-            coap_requests,
-            registrations,
-            devices,
-            samples,
-            content_errors,
-            quirks,
-            commands,
-            spool_rows,
-            spool_bytes,
-            spool_dropped,
-            delivered,
-            mqtt_connected,
-            events,
-            refused,
         };
         metrics.show_zeros();
         metrics
     }
 
-    /// Makes series of fixed labels visible before their first event: an alert on a rate needs the zero.
     fn show_zeros(&self) {
-        for &reason in DatagramDrop::ALL {
-            let _ = self.datagrams_dropped.get_or_create(&DropLabels { reason });
+        for result in SAMPLE_RESULTS {
+            let _ = self.samples.get_or_create(&ResultLabels { result });
         }
-        for &result in RegistrationResult::ALL {
-            let _ = self.registrations.get_or_create(&RegistrationLabels { result });
+        for status in COMMAND_STATUSES {
+            let _ = self.commands.get_or_create(&StatusLabels { status });
         }
-        for &state in DeviceStateLabel::ALL {
-            let _ = self.devices.get_or_create(&StateLabels { state });
-        }
-        for &result in SampleResult::ALL {
-            let _ = self.samples.get_or_create(&SampleLabels { result });
-        }
-        for &outcome in CommandOutcome::ALL {
-            let _ = self.commands.get_or_create(&OutcomeLabels { outcome });
+        for interface in INTERFACES {
+            for class in [2, 4, 5] {
+                let _ = self.coap_requests.get_or_create(&RequestLabels { interface, code: class_word(class) });
+            }
         }
     }
 
-    /// A datagram went no further.
-    pub fn datagram_dropped(&self, reason: DatagramDrop) {
-        self.datagrams_dropped.get_or_create(&DropLabels { reason }).inc();
+    /// Counts an occurrence. `sinks` are the names of the configured sinks, in their order.
+    pub fn record(&self, occurrence: &Occurrence, sinks: &[Arc<str>]) {
+        match *occurrence {
+            Occurrence::DatagramReceived => drop(self.datagrams_received.inc()),
+            Occurrence::DatagramSent => drop(self.datagrams_sent.inc()),
+            Occurrence::DatagramDropped(reason) => {
+                self.datagrams_dropped.get_or_create(&ReasonLabels { reason }).inc();
+            }
+            Occurrence::Request(interface, class) => {
+                self.coap_requests.get_or_create(&RequestLabels { interface, code: class_word(class) }).inc();
+            }
+            Occurrence::DuplicateAnswered => drop(self.duplicates_answered.inc()),
+            Occurrence::Notification => drop(self.notifications.inc()),
+            Occurrence::StaleNotification => drop(self.notifications_stale.inc()),
+            Occurrence::Sample(result) => drop(self.samples.get_or_create(&ResultLabels { result }).inc()),
+            Occurrence::ContentError(number) => {
+                self.content_errors.get_or_create(&FormatLabels { format: format_word(number) }).inc();
+            }
+            Occurrence::Quirk(quirk) => drop(self.quirks.get_or_create(&QuirkLabels { quirk }).inc()),
+            Occurrence::Retransmission => drop(self.retransmissions.inc()),
+            Occurrence::ExchangeTimedOut => drop(self.exchanges_timed_out.inc()),
+            Occurrence::Command(status) => drop(self.commands.get_or_create(&StatusLabels { status }).inc()),
+            Occurrence::Refused(reason) => drop(self.refused.get_or_create(&ReasonLabels { reason }).inc()),
+            Occurrence::InboundIgnored(reason) => {
+                self.inbound_ignored.get_or_create(&ReasonLabels { reason }).inc();
+            }
+            Occurrence::Delivered(sink, messages) => {
+                self.delivered.get_or_create(&SinkLabels { sink: sink_label(sinks, sink) }).inc_by(messages);
+            }
+            Occurrence::SpoolDropped(sink, reason, messages) => {
+                let sink = sink_label(sinks, sink);
+                self.spool_dropped.get_or_create(&SpoolDropLabels { sink, reason }).inc_by(messages);
+            }
+            Occurrence::BoundReached(bound) => {
+                self.bounds_reached.get_or_create(&BoundLabels { bound }).inc();
+            }
+        }
     }
 
-    /// A request of a device was answered with this code, in the form of the wire (2.05 = 69).
-    pub fn coap_request(&self, method: CoapMethod, code: u8) {
-        self.coap_requests.get_or_create(&RequestLabels { method, code: CodeLabel(code) }).inc();
-    }
-
-    /// Something became of a registration.
-    pub fn registration(&self, result: RegistrationResult) {
-        self.registrations.get_or_create(&RegistrationLabels { result }).inc();
-    }
-
-    /// So many devices are in this state.
-    pub fn set_devices(&self, state: DeviceStateLabel, count: usize) {
-        self.devices.get_or_create(&StateLabels { state }).set(gauge(count as u64));
-    }
-
-    /// The mapping saw a value.
-    pub fn sample(&self, result: SampleResult) {
-        self.samples.get_or_create(&SampleLabels { result }).inc();
-    }
-
-    /// A payload could not be read. `format` is a name of the program, not text of the peer.
-    pub fn content_error(&self, format: &'static str) {
-        self.content_errors.get_or_create(&FormatLabels { format }).inc();
-    }
-
-    /// A deviation was tolerated.
-    pub fn quirk(&self, quirk: &'static str) {
-        self.quirks.get_or_create(&QuirkLabels { quirk }).inc();
-    }
-
-    /// A command ended.
-    pub fn command(&self, outcome: CommandOutcome) {
-        self.commands.get_or_create(&OutcomeLabels { outcome }).inc();
-    }
-
-    /// So much waits for a sink.
-    pub fn set_spool(&self, sink: &str, rows: u64, bytes: u64) {
-        self.spool_rows.get_or_create(&sink_labels(sink)).set(gauge(rows));
-        self.spool_bytes.get_or_create(&sink_labels(sink)).set(gauge(bytes));
-    }
-
-    /// Rows of a spool were dropped.
-    pub fn spool_dropped(&self, sink: &str, reason: SpoolDrop, rows: u64) {
-        self.spool_dropped.get_or_create(&SpoolDropLabels { sink: sink.to_owned(), reason }).inc_by(rows);
-    }
-
-    /// A sink took responsibility for messages.
-    pub fn delivered(&self, sink: &str, messages: u64) {
-        self.delivered.get_or_create(&sink_labels(sink)).inc_by(messages);
-    }
-
-    /// A sink connected or lost its connection.
-    pub fn set_mqtt_connected(&self, sink: &str, connected: bool) {
-        self.mqtt_connected.get_or_create(&sink_labels(sink)).set(i64::from(connected));
-    }
-
-    /// A bridge event happened.
+    /// Counts a bridge event.
     pub fn event(&self, kind: EventKind) {
-        self.events.get_or_create(&EventLabels { kind: kind.as_str() }).inc();
+        self.events.get_or_create(&KindLabels { kind: kind.as_str() }).inc();
     }
 
-    /// A peer was turned away. `reason` is a word of the program, not text of the peer.
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    /// Sets the numbers of the moment.
+    pub fn set_gauges(&self, gauges: &Gauges) {
+        let states =
+            [("online", gauges.devices_online), ("asleep", gauges.devices_asleep), ("offline", gauges.devices_offline)];
+        for (state, count) in states {
+            self.devices.get_or_create(&StateLabels { state }).set(shown(count));
+        }
+        for sink in &gauges.sinks {
+            let labels = SinkLabels { sink: SinkLabel(sink.name.clone()) };
+            self.sink_connected.get_or_create(&labels).set(i64::from(sink.connected));
+            self.sink_in_flight.get_or_create(&labels).set(shown(sink.in_flight));
+            self.spool_rows.get_or_create(&labels).set(shown(sink.rows));
+            self.spool_bytes.get_or_create(&labels).set(shown(sink.bytes));
+        }
+        self.commands_waiting.set(shown(gauges.waiting_commands));
+        self.store_pending.set(shown(gauges.pending_writes));
+        self.store_pending_bytes.set(shown(gauges.pending_write_bytes));
+        self.store_broken.set(i64::from(gauges.store_broken));
+    }
+
+    /// Sets the store's own counts, which only rise.
+    pub fn set_store(&self, commits: u64, failures: u64) {
+        self.store_commits.inc_by(commits.saturating_sub(self.store_commits.get()));
+        self.store_failures.inc_by(failures.saturating_sub(self.store_failures.get()));
     }
 
     /// All values as text, of the type [`CONTENT_TYPE`].
@@ -399,16 +266,30 @@ impl Metrics {
     }
 }
 
-fn sink_labels(sink: &str) -> SinkLabels {
-    SinkLabels { sink: sink.to_owned() }
+fn sink_label(sinks: &[Arc<str>], position: usize) -> SinkLabel {
+    SinkLabel(sinks.get(position).cloned().unwrap_or_else(|| Arc::from("unknown")))
 }
 
-fn gauge(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+const fn class_word(class: u8) -> &'static str {
+    match class {
+        2 => "2.xx",
+        4 => "4.xx",
+        5 => "5.xx",
+        _ => "other",
+    }
+}
+
+fn format_word(number: u16) -> &'static str {
+    FORMATS.iter().find(|(known, _)| *known == number).map_or("other", |(_, word)| *word)
+}
+
+fn shown(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::gauges::SinkGauges;
     use super::*;
 
     #[track_caller]
@@ -417,56 +298,131 @@ mod tests {
         assert!(text.lines().any(|candidate| candidate == line), "{line} is not in\n{text}");
     }
 
+    /// The occurrence of the variant behind, with the line that shows it. A new variant must be put in here.
+    fn successor(of: Option<Occurrence>) -> Option<(Occurrence, &'static str)> {
+        use Occurrence as O;
+        Some(match of {
+            None => (O::DatagramReceived, "lwm2mqtt_datagrams_received_total 1"),
+            Some(O::DatagramReceived) => (O::DatagramSent, "lwm2mqtt_datagrams_sent_total 1"),
+            Some(O::DatagramSent) => {
+                (O::DatagramDropped("malformed"), "lwm2mqtt_datagrams_dropped_total{reason=\"malformed\"} 1")
+            }
+            Some(O::DatagramDropped(_)) => {
+                (O::Request("send", 4), "lwm2mqtt_coap_requests_total{interface=\"send\",code=\"4.xx\"} 1")
+            }
+            Some(O::Request(..)) => (O::DuplicateAnswered, "lwm2mqtt_duplicates_answered_total 1"),
+            Some(O::DuplicateAnswered) => (O::Notification, "lwm2mqtt_notifications_total 1"),
+            Some(O::Notification) => (O::StaleNotification, "lwm2mqtt_notifications_stale_total 1"),
+            Some(O::StaleNotification) => (O::Sample("unmapped"), "lwm2mqtt_samples_total{result=\"unmapped\"} 1"),
+            Some(O::Sample(_)) => (O::ContentError(1542), "lwm2mqtt_content_errors_total{format=\"tlv\"} 1"),
+            Some(O::ContentError(_)) => (O::Quirk("bent"), "lwm2mqtt_quirks_total{quirk=\"bent\"} 1"),
+            Some(O::Quirk(_)) => (O::Retransmission, "lwm2mqtt_retransmissions_total 1"),
+            Some(O::Retransmission) => (O::ExchangeTimedOut, "lwm2mqtt_exchanges_timed_out_total 1"),
+            Some(O::ExchangeTimedOut) => (O::Command("done"), "lwm2mqtt_commands_total{status=\"done\"} 1"),
+            Some(O::Command(_)) => (O::Refused("closed"), "lwm2mqtt_refused_total{reason=\"closed\"} 1"),
+            Some(O::Refused(_)) => {
+                (O::InboundIgnored("unknown_topic"), "lwm2mqtt_inbound_ignored_total{reason=\"unknown_topic\"} 1")
+            }
+            Some(O::InboundIgnored(_)) => (O::Delivered(1, 7), "lwm2mqtt_delivered_total{sink=\"cloud\"} 7"),
+            Some(O::Delivered(..)) => {
+                (O::SpoolDropped(0, "age", 4), "lwm2mqtt_spool_dropped_total{sink=\"local\",reason=\"age\"} 4")
+            }
+            Some(O::SpoolDropped(..)) => {
+                (O::BoundReached("max_refused"), "lwm2mqtt_bounds_reached_total{bound=\"max_refused\"} 1")
+            }
+            Some(O::BoundReached(_)) => return None,
+        })
+    }
+
     #[test]
-    fn what_is_counted_is_shown_with_its_labels() {
+    fn every_occurrence_lands_in_a_metric() {
         let metrics = Metrics::new();
-        let clone = metrics.clone();
-        clone.datagrams_received.inc_by(3);
-        clone.datagram_dropped(DatagramDrop::Malformed);
-        clone.coap_request(CoapMethod::Post, 0x41);
-        clone.coap_request(CoapMethod::Post, 0x41);
-        clone.set_devices(DeviceStateLabel::Asleep, 7);
-        clone.sample(SampleResult::Unmapped);
-        clone.set_spool("local", 5, 500);
-        clone.spool_dropped("local", SpoolDrop::Age, 4);
-        clone.set_mqtt_connected("local", true);
-        clone.event(EventKind::Registered);
-        clone.store_pending.set(9);
+        let sinks = ["local".into(), "cloud".into()];
+        let mut last = None;
+        while let Some((occurrence, line)) = successor(last) {
+            assert!(!metrics.encode().lines().any(|candidate| candidate == line), "{line} before {occurrence:?}");
+            metrics.clone().record(&occurrence, &sinks);
+            assert_line(&metrics, line);
+            last = Some(occurrence);
+        }
+    }
+
+    #[test]
+    fn gauges_show_the_moment() {
+        let metrics = Metrics::new();
+        let sink = SinkGauges { name: "local".into(), connected: true, rows: 5, bytes: 500, in_flight: 2 };
+        let mut gauges = Gauges {
+            devices_online: 3,
+            devices_asleep: 7,
+            devices_offline: 1,
+            sinks: vec![sink],
+            pending_writes: 9,
+            pending_write_bytes: 900,
+            waiting_commands: 6,
+            store_broken: true,
+        };
+        metrics.set_gauges(&gauges);
         for line in [
-            "lwm2mqtt_datagrams_received_total 3",
-            "lwm2mqtt_datagrams_dropped_total{reason=\"malformed\"} 1",
-            "lwm2mqtt_coap_requests_total{method=\"POST\",code=\"2.01\"} 2",
+            "lwm2mqtt_devices{state=\"online\"} 3",
             "lwm2mqtt_devices{state=\"asleep\"} 7",
-            "lwm2mqtt_samples_total{result=\"unmapped\"} 1",
+            "lwm2mqtt_devices{state=\"offline\"} 1",
+            "lwm2mqtt_sink_connected{sink=\"local\"} 1",
+            "lwm2mqtt_sink_in_flight{sink=\"local\"} 2",
             "lwm2mqtt_spool_rows{sink=\"local\"} 5",
             "lwm2mqtt_spool_bytes{sink=\"local\"} 500",
-            "lwm2mqtt_spool_dropped_total{sink=\"local\",reason=\"age\"} 4",
-            "lwm2mqtt_mqtt_connected{sink=\"local\"} 1",
-            "lwm2mqtt_events_total{kind=\"registered\"} 1",
             "lwm2mqtt_store_pending 9",
+            "lwm2mqtt_store_pending_bytes 900",
+            "lwm2mqtt_store_broken 1",
+            "lwm2mqtt_commands_waiting 6",
             "# EOF",
         ] {
             assert_line(&metrics, line);
         }
-        clone.set_mqtt_connected("local", false);
-        assert_line(&metrics, "lwm2mqtt_mqtt_connected{sink=\"local\"} 0");
+        gauges.sinks[0].connected = false;
+        gauges.sinks[0].rows = u64::MAX;
+        metrics.set_gauges(&gauges);
+        assert_line(&metrics, "lwm2mqtt_sink_connected{sink=\"local\"} 0");
+        assert_line(&metrics, &format!("lwm2mqtt_spool_rows{{sink=\"local\"}} {}", i64::MAX));
+    }
+
+    #[test]
+    fn numbers_that_devices_choose_make_no_series_of_their_own() {
+        let metrics = Metrics::new();
+        for number in 60_000..60_500 {
+            metrics.record(&Occurrence::ContentError(number), &[]);
+        }
+        for class in 0..=u8::MAX {
+            metrics.record(&Occurrence::Request("other", class), &[]);
+        }
+        assert_line(&metrics, "lwm2mqtt_content_errors_total{format=\"other\"} 500");
+        assert_line(&metrics, "lwm2mqtt_coap_requests_total{interface=\"other\",code=\"other\"} 253");
+        metrics.record(&Occurrence::Delivered(9, 1), &[]);
+        assert_line(&metrics, "lwm2mqtt_delivered_total{sink=\"unknown\"} 1");
     }
 
     #[test]
     fn every_metric_is_prefixed_and_explained() {
         let metrics = Metrics::new();
-        metrics.coap_request(CoapMethod::Get, 0x45);
-        metrics.content_error("tlv");
-        metrics.quirk("old_tlv_number");
-        metrics.set_spool("local", 0, 0);
-        metrics.spool_dropped("local", SpoolDrop::Full, 1);
-        metrics.delivered("local", 1);
-        metrics.set_mqtt_connected("local", false);
-        metrics.event(EventKind::Quirk);
-        metrics.refused("window_closed");
+        metrics.event(EventKind::Registered);
+        assert_line(&metrics, "lwm2mqtt_events_total{kind=\"registered\"} 1");
+        let mut last = None;
+        while let Some((occurrence, _)) = successor(last) {
+            metrics.record(&occurrence, &["local".into()]);
+            last = Some(occurrence);
+        }
         let text = metrics.encode();
-        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
-        assert!(names.len() >= 23, "{names:?}");
-        assert!(names.iter().all(|name| name.starts_with("lwm2mqtt_")), "{names:?}");
+        let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+        assert!(names.iter().all(|name| name.starts_with("lwm2mqtt_") && name.contains(' ')), "{names:?}");
+        let count = names.len();
+        names.dedup();
+        assert!(count >= 21 && names.len() == count, "{names:?}");
+    }
+
+    #[test]
+    fn zeros_are_shown_where_rates_are_watched() {
+        let metrics = Metrics::new();
+        assert_line(&metrics, "lwm2mqtt_samples_total{result=\"failed\"} 0");
+        assert_line(&metrics, "lwm2mqtt_commands_total{status=\"unknown\"} 0");
+        assert_line(&metrics, "lwm2mqtt_coap_requests_total{interface=\"register\",code=\"2.xx\"} 0");
     }
 }

@@ -4,6 +4,8 @@
 //! channel of the core ([`InputSender`]), whole batches at a time, since waking the core costs more than what a batch
 //! holds; what it has to do comes over a bounded channel of its own.
 
+#[cfg(feature = "embedded-broker")]
+pub mod broker;
 pub mod clock;
 pub mod files;
 pub mod fleet;

@@ -80,13 +80,11 @@ impl Plan {
     fn selection_of(&self, example: &Example) -> Result<Selection, String> {
         let mut selection = self.select(&example.facts);
         let file = self.files.get(example.file).ok_or_else(String::new)?;
-        match file.devices.mismatch(&example.facts, Unknown::Fits) {
-            Some(why) => Err(why),
-            None => {
-                selection.add(example.file);
-                Ok(selection)
-            }
+        if let Some(why) = file.devices.mismatch(&example.facts, Unknown::Fits) {
+            return Err(why);
         }
+        selection.add(example.file);
+        Ok(selection)
     }
 
     fn run(&self, example: &Example) -> Vec<Problem> {

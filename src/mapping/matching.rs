@@ -96,7 +96,8 @@ impl DeviceMatch {
         if let Some(object) = self.objects.iter().find(|object| !facts.objects.contains_key(object) && !lenient) {
             return Some(format!("object {object} is not registered"));
         }
-        let missing = self.tags.iter().find(|tag| !facts.tags.contains(tag) && !(lenient && facts.tags.is_empty()));
+        let untold = lenient && facts.tags.is_empty();
+        let missing = self.tags.iter().find(|tag| !untold && !facts.tags.contains(tag));
         missing.map(|tag| format!("tag \"{tag}\" is not given"))
     }
 }

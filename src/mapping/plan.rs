@@ -31,6 +31,8 @@ pub(super) struct PlanFile {
     pub(super) name: String,
     pub(super) devices: DeviceMatch,
     pub(super) settings: DeviceSettings,
+    /// Its queue mode, where it says one: an explicit "auto" wins over later files too.
+    pub(super) queue_mode: Option<QueueMode>,
 }
 
 /// Which files of a [`Plan`] apply to one device. Belongs to the plan that made it; the empty one selects nothing.
@@ -107,15 +109,15 @@ impl Plan {
     #[must_use]
     pub fn settings(&self, selection: &Selection) -> DeviceSettings {
         let mut settings = DeviceSettings::default();
+        let mut queue_mode = None;
         for (_, file) in self.files.iter().enumerate().filter(|(position, _)| selection.has(*position)) {
             let said = &file.settings;
-            if settings.queue_mode == QueueMode::Auto {
-                settings.queue_mode = said.queue_mode;
-            }
+            queue_mode = queue_mode.or(file.queue_mode);
             settings.awake_window = settings.awake_window.or(said.awake_window);
             settings.ack_timeout = settings.ack_timeout.or(said.ack_timeout);
             settings.write_format = settings.write_format.or(said.write_format);
         }
+        settings.queue_mode = queue_mode.unwrap_or_default();
         settings
     }
 

@@ -1,6 +1,7 @@
 //! `[[publish]]`: messages on topics of the mapping's own.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
@@ -49,6 +50,7 @@ pub struct OwnMessage {
 #[derive(Clone, Debug)]
 pub(super) struct PublishRule {
     pub(super) file: usize,
+    pub(super) line: usize,
     pub(super) sink: String,
     pub(super) on: String,
     pub(super) pattern: Option<PathPattern>,
@@ -60,11 +62,38 @@ pub(super) struct PublishRule {
     pub(super) retain: bool,
 }
 
+/// A place where a mapping file names a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkReference {
+    /// The file.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The name of the sink.
+    pub sink: String,
+}
+
 impl Plan {
     /// Whether any file has a `[[publish]]` rule: without one nothing needs to be gathered for them.
     #[must_use]
     pub fn has_publish_rules(&self) -> bool {
         !self.publishes.is_empty()
+    }
+
+    /// Every place that names a sink, for the check that the configuration has it.
+    #[must_use]
+    pub fn sink_references(&self) -> Vec<SinkReference> {
+        let of_rules = self.rules.iter().flat_map(|rule| {
+            let sinks = rule.value().and_then(|value| value.sinks.as_deref()).unwrap_or_default();
+            sinks.iter().map(|sink| (rule.file, rule.line, sink))
+        });
+        let of_publishes = self.publishes.iter().map(|rule| (rule.file, rule.line, &rule.sink));
+        of_rules
+            .chain(of_publishes)
+            .filter_map(|(file, line, sink)| {
+                Some(SinkReference { file: self.files.get(file)?.name.clone(), line, sink: sink.clone() })
+            })
+            .collect()
     }
 
     /// The messages of all `[[publish]]` rules that fit. A rule whose topic needs what the source does not have makes
@@ -133,11 +162,13 @@ fn topic_safe(text: &str, keep_levels: bool) -> String {
     for character in text.chars() {
         match character {
             '/' if keep_levels => safe.push('/'),
-            '%' | '/' | '+' | '#' => safe.push_str(&format!("%{:02X}", u32::from(character))),
+            '%' | '/' | '+' | '#' => {
+                let _ = write!(safe, "%{:02X}", u32::from(character));
+            }
             _ if character.is_control() => {
                 let mut bytes = [0; 4];
                 for byte in character.encode_utf8(&mut bytes).bytes() {
-                    safe.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(safe, "%{byte:02X}");
                 }
             }
             _ => safe.push(character),

@@ -24,10 +24,10 @@ pub enum KeyKind {
 /// When a mapped value leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReportPolicy {
-    /// Always.
+    /// Always; what telemetry does unless told otherwise.
     #[default]
     OnReceive,
-    /// When it differs from the one before.
+    /// When it differs from the one before; what attributes do unless told otherwise.
     OnChange,
     /// The latest one, periodically.
     Every(Duration),

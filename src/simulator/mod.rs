@@ -4,6 +4,7 @@
 //! [`script`] says how it behaves, [`tree`] what it holds, [`network`] loses, delays and doubles datagrams between
 //! clients and a server. Nothing here knows a socket or a clock; the same seed gives the same run.
 
+pub mod broker;
 mod chance;
 pub mod device;
 pub mod fleet;
@@ -12,9 +13,11 @@ pub mod script;
 pub mod scripts;
 mod send_pack;
 pub mod statistics;
+pub mod store;
 mod transmission;
 pub mod tree;
 mod walk;
+pub mod world;
 
 #[cfg(test)]
 mod tests;

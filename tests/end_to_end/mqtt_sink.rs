@@ -408,6 +408,41 @@ async fn repeated_failure_is_told_once() {
     sink.shut_down().await;
 }
 
+#[cfg(feature = "embedded-broker")]
+#[tokio::test]
+async fn embedded_broker_serves_a_sink() {
+    let broker = lwm2mqtt::io::broker::start("127.0.0.1:0".parse().unwrap(), None, &BTreeMap::new()).unwrap();
+    let address = BrokerAddress { host: "127.0.0.1".to_owned(), port: broker.address().port(), tls: false };
+    let sink = |client_id: &str, filters: &[&str]| {
+        Sink::start(MqttConfiguration {
+            protocol: ProtocolVersion::V4,
+            subscriptions: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+            will: Some(message("state", "will")),
+            ..MqttConfiguration::new(SinkIndex(0), "test", address.clone(), client_id)
+        })
+    };
+    let mut receiver = sink("receiver", &["t/#", "state"]);
+    receiver.connected().await;
+    let mut sender = sink("sender", &[]);
+    let mut spool = Spool::of(2_000);
+    spool.run_until_acknowledged(&mut sender, 2_000).await;
+    let mut missing: BTreeSet<u64> = (0..2_000).collect();
+    while !missing.is_empty() {
+        let (receipt, payload) = receiver.inbound().await;
+        receiver.acknowledge(receipt).await;
+        missing.remove(&payload.parse().unwrap());
+    }
+    sender.publish(9_000, message("state", "offline"));
+    sender.shut_down().await;
+    assert_eq!(receiver.inbound().await.1, "offline");
+    let mut sender = sink("sender", &[]);
+    sender.connected().await;
+    sender.publish(9_001, message("state", "online"));
+    assert_eq!(receiver.inbound().await.1, "online");
+    sender.abort().await;
+    assert_eq!(receiver.inbound().await.1, "will");
+}
+
 mod tls {
     use lwm2mqtt::io::mqtt::MqttConfiguration;
     use openssl::asn1::Asn1Time;

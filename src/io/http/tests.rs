@@ -9,12 +9,15 @@ use super::client::{Response, exchange, request};
 use super::{ANSWER_TIME, HttpServer, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIME, Times};
 use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
+use crate::instrumentation::occurrence::Occurrence;
 
 /// A server whose core answers by `answer`.
 fn start(answer: impl Fn(&Query) -> Answer + Send + 'static) -> (HttpServer, SocketAddr) {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(16);
     let metrics = Metrics::new();
-    metrics.datagrams_received.inc_by(42);
+    for _ in 0..42 {
+        metrics.record(&Occurrence::DatagramReceived, &[]);
+    }
     let server = HttpServer::start(&["127.0.0.1:0".parse().unwrap()], core, metrics).unwrap();
     let answers = server.answers();
     std::thread::spawn(move || {

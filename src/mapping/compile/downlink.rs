@@ -152,14 +152,12 @@ fn command_path(text: At<&str>, model: &ObjectModel, diagnostics: &mut Diagnosti
             return fail(PatternError::new(message, "write a number, or a {param} of the call"), diagnostics);
         }
         if part.contains(['{', '}']) {
-            match split(part).as_deref() {
-                Ok([Part::Placeholder(name)]) => segments.push(CommandSegment::Parameter(name.clone())),
-                _ => {
-                    let message = format!("'{part}' in '{}' is not one {{param}}", text.value);
-                    return fail(PatternError::new(message, "write \"/3308/{instance}/5900\""), diagnostics);
-                }
+            if let Ok([Part::Placeholder(name)]) = split(part).as_deref() {
+                segments.push(CommandSegment::Parameter(name.clone()));
+                continue;
             }
-            continue;
+            let message = format!("'{part}' in '{}' is not one {{param}}", text.value);
+            return fail(PatternError::new(message, "write \"/3308/{instance}/5900\""), diagnostics);
         }
         let object = id_at(&segments, 0).map_or(Segment::Any, Segment::Id);
         match identifier(part, position, object, text.value, model) {

@@ -40,13 +40,12 @@ pub(super) fn compile(section: &Section<'_>, context: &Context<'_>, diagnostics:
         }
     }
     let expect = section.tables("expect", diagnostics).into_iter().next()?;
-    let mut map = |key: &str| {
+    let mut map = |key: &str| -> Option<BTreeMap<String, Json>> {
         expect.raw(key)?;
         let entries = expect.entries(key, diagnostics).into_iter();
         Some(entries.filter_map(|(name, value)| Some((name.value.to_owned(), to_json(value.get_ref())?))).collect())
     };
-    let (telemetry, attributes): (Option<BTreeMap<String, Json>>, Option<BTreeMap<String, Json>>) =
-        (map("telemetry"), map("attributes"));
+    let (telemetry, attributes) = (map("telemetry"), map("attributes"));
     let messages = expect.raw("messages").map(|_| {
         let sections = expect.tables("messages", diagnostics);
         let message = |message: Section<'_>, diagnostics: &mut Diagnostics| {

@@ -57,22 +57,24 @@ impl Plan {
 fn compile_file(plan: &mut Plan, name: &str, text: &str, built_in: bool, model: &ObjectModel) -> Vec<Problem> {
     let mut diagnostics = Diagnostics::new(name, text);
     let Some(table) = file::parse(text, &mut diagnostics) else { return diagnostics.into_problems() };
-    // After a syntax error parts of the file are missing; what is said of missing keys would only mislead.
     let root = Section::check(&keys::ROOT, table.span().start, table.get_ref(), &mut diagnostics);
     check_version(&root, &mut diagnostics);
     let mut one = |key: &str| root.tables(key, &mut diagnostics).into_iter().next();
     let (devices, settings, defaults) = (one("match"), one("settings"), one("defaults"));
     let position = plan.files.len();
+    let (settings, queue_mode) =
+        settings.map(|section| settings::compile(&section, &mut diagnostics)).unwrap_or_default();
     plan.files.push(PlanFile {
         name: name.to_owned(),
         devices: devices.map(|section| DeviceMatch::compile(&section, &mut diagnostics)).unwrap_or_default(),
-        settings: settings.map(|section| settings::compile(&section, &mut diagnostics)).unwrap_or_default(),
+        settings,
+        queue_mode,
     });
     let defaults = settings::Defaults::compile(defaults.as_ref(), &mut diagnostics);
     let context = Context { model, file: position, defaults };
     let (first_rule, first_desired, first_command) = (plan.rules.len(), plan.desired.len(), plan.commands.len());
     compile_rules(plan, &root, &context, &mut diagnostics);
-    compile_others(plan, &root, &context, &mut diagnostics);
+    compile_others(plan, &root, &context, built_in, &mut diagnostics);
     // The default mapping stands behind others on purpose.
     if !built_in {
         shadow::check(plan, &context, first_rule, first_desired, first_command, &mut diagnostics);
@@ -115,7 +117,13 @@ fn compile_rules(plan: &mut Plan, root: &Section<'_>, context: &Context<'_>, dia
 }
 
 /// Desired keys, commands, publish rules and examples.
-fn compile_others(plan: &mut Plan, root: &Section<'_>, context: &Context<'_>, diagnostics: &mut Diagnostics) {
+fn compile_others(
+    plan: &mut Plan,
+    root: &Section<'_>,
+    context: &Context<'_>,
+    built_in: bool,
+    diagnostics: &mut Diagnostics,
+) {
     for section in root.tables("desired", diagnostics) {
         plan.desired.extend(downlink::desired(&section, context, diagnostics));
     }
@@ -126,6 +134,10 @@ fn compile_others(plan: &mut Plan, root: &Section<'_>, context: &Context<'_>, di
         plan.publishes.extend(publish::compile(&section, context, diagnostics));
     }
     for section in root.tables("example", diagnostics) {
+        // The default mapping promises nothing for paths that another file may take.
+        if built_in && context.file > 0 {
+            break;
+        }
         plan.examples.extend(example::compile(&section, context, diagnostics));
     }
     let others = [plan.desired.len(), plan.commands.len(), plan.publishes.len(), plan.examples.len()];

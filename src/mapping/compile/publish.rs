@@ -74,7 +74,8 @@ pub(super) fn compile(
     let exclusive = section.boolean("exclusive", diagnostics).unwrap_or(false);
     let retain = section.boolean("retain", diagnostics).unwrap_or(false);
     let (sink, on) = (sink?.value.to_owned(), on?.value.to_owned());
-    Some(PublishRule { file: context.file, sink, on, pattern, topic: topic?, payload, exclusive, qos, retain })
+    let (file, line) = (context.file, diagnostics.line(section.offset));
+    Some(PublishRule { file, line, sink, on, pattern, topic: topic?, payload, exclusive, qos, retain })
 }
 
 fn topic(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Part>> {

@@ -46,13 +46,13 @@ impl Defaults {
     }
 }
 
-/// Compiles `[settings]`.
-pub(super) fn compile(section: &Section<'_>, diagnostics: &mut Diagnostics) -> DeviceSettings {
-    let queue_mode = match section.text("queue_mode", diagnostics).map(|mode| mode.value) {
-        Some("force") => QueueMode::Force,
-        Some("never") => QueueMode::Never,
+/// Compiles `[settings]`; the queue mode apart, because "auto" and nothing said are different.
+pub(super) fn compile(section: &Section<'_>, diagnostics: &mut Diagnostics) -> (DeviceSettings, Option<QueueMode>) {
+    let queue_mode = section.text("queue_mode", diagnostics).map(|mode| match mode.value {
+        "force" => QueueMode::Force,
+        "never" => QueueMode::Never,
         _ => QueueMode::Auto,
-    };
+    });
     let mut duration = |key: &str| {
         let duration = section.duration(key, diagnostics)?;
         if duration.value.is_zero() {
@@ -61,7 +61,10 @@ pub(super) fn compile(section: &Section<'_>, diagnostics: &mut Diagnostics) -> D
         Some(duration.value)
     };
     let (awake_window, ack_timeout) = (duration("awake_window"), duration("ack_timeout"));
-    DeviceSettings { queue_mode, awake_window, ack_timeout, write_format: format(section, diagnostics) }
+    let write_format = format(section, diagnostics);
+    let settings =
+        DeviceSettings { queue_mode: queue_mode.unwrap_or_default(), awake_window, ack_timeout, write_format };
+    (settings, queue_mode)
 }
 
 fn format(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Option<u16> {

@@ -37,18 +37,18 @@ pub(super) fn compile(
     let own = observe::view(section, diagnostics);
     let observe =
         own.as_ref().map_or_else(|| context.defaults.observe.clone(), |own| own.over(&context.defaults.observe));
-    let rule = ValueRule {
-        kind: if section.keys == &TELEMETRY { KeyKind::Telemetry } else { KeyKind::Attribute },
-        keys: keys?,
-        decode,
-        conversion,
-        unit: section.text("unit", diagnostics).map(|unit| unit.value.into()),
-        observe: observe.into_attributes(),
-        read: read(section, diagnostics),
-        report: report(section, diagnostics),
-        sinks: sinks(section, diagnostics),
-        also: section.boolean("also", diagnostics).unwrap_or(false),
-    };
+    let unit = section.text("unit", diagnostics).map(|unit| unit.value.into());
+    let kind = if section.keys == &TELEMETRY { KeyKind::Telemetry } else { KeyKind::Attribute };
+    let read = read(section, diagnostics);
+    let report = report(section, diagnostics).unwrap_or(match kind {
+        KeyKind::Telemetry => ReportPolicy::OnReceive,
+        KeyKind::Attribute => ReportPolicy::OnChange,
+    });
+    let (sinks, also) = (sinks(section, diagnostics), section.boolean("also", diagnostics).unwrap_or(false));
+    // Only here, so that one pass tells all that is wrong with the section.
+    let keys = keys?;
+    let observe = observe.into_attributes();
+    let rule = ValueRule { kind, keys, decode, conversion, unit, observe, read, report, sinks, also };
     if let Some(pattern) = pattern {
         check_pattern(section, pattern, &rule, diagnostics);
         let thresholds = own.is_some_and(|own| own.has_thresholds());
@@ -82,14 +82,14 @@ fn keys(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Option<Keys> {
                     keys.push((template, pointer.value.to_owned()));
                 }
             }
-            if keys.is_empty() && extract.get_ref().as_table().is_some_and(|table| table.is_empty()) {
+            if keys.is_empty() && extract.get_ref().as_table().is_some_and(toml::map::Map::is_empty) {
                 diagnostics.error(
                     extract.span().start,
                     format!("extract in {name} is empty"),
                     "write { key = \"/pointer\" }",
                 );
             }
-            Some(Keys::Extract(keys)).filter(|_| !diagnostics.has_errors() || extract.get_ref().is_table())
+            Some(Keys::Extract(keys))
         }
     }
 }
@@ -176,11 +176,12 @@ fn read(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Option<ReadWhen
     Some(ReadWhen::Every(period.value))
 }
 
-fn report(section: &Section<'_>, diagnostics: &mut Diagnostics) -> ReportPolicy {
-    let Some(value) = section.raw("report") else { return ReportPolicy::OnReceive };
+/// When the value leaves; `None` where nothing usable is said.
+fn report(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Option<ReportPolicy> {
+    let value = section.raw("report")?;
     match value.get_ref().as_str() {
-        Some("on_receive") => return ReportPolicy::OnReceive,
-        Some("on_change") => return ReportPolicy::OnChange,
+        Some("on_receive") => return Some(ReportPolicy::OnReceive),
+        Some("on_change") => return Some(ReportPolicy::OnChange),
         _ => {}
     }
     let entry = value.get_ref().as_table().filter(|table| table.len() == 1).and_then(|table| table.iter().next());
@@ -189,17 +190,15 @@ fn report(section: &Section<'_>, diagnostics: &mut Diagnostics) -> ReportPolicy 
     else {
         let wanted = "\"on_receive\", \"on_change\", { every = \"60s\" } or { on_change_or_every = \"60s\" }";
         section.mismatch("report", value, wanted, diagnostics);
-        return ReportPolicy::OnReceive;
+        return None;
     };
     let name = name.get_ref().as_ref();
-    let Some(period) = section.duration_of(&format!("report.{name}"), period, diagnostics) else {
-        return ReportPolicy::OnReceive;
-    };
+    let period = section.duration_of(&format!("report.{name}"), period, diagnostics)?;
     if period.value.as_millis() < 100 {
         let message = format!("report.{name} in {} is less than 100ms", section.keys.name);
         diagnostics.error(period.offset, message, "write a period such as \"60s\", or \"on_receive\"");
     }
-    if name == "every" { ReportPolicy::Every(period.value) } else { ReportPolicy::OnChangeOrEvery(period.value) }
+    Some(if name == "every" { ReportPolicy::Every(period.value) } else { ReportPolicy::OnChangeOrEvery(period.value) })
 }
 
 fn sinks(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Option<Arc<[String]>> {

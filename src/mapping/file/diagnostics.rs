@@ -1,5 +1,7 @@
 //! Collects the problems of one file and knows its lines.
 
+use std::collections::BTreeSet;
+
 use crate::mapping::problem::{Problem, Severity};
 
 /// Most problems kept of one file; a file of another kind by mistake would otherwise fill the screen.
@@ -11,6 +13,8 @@ pub(in crate::mapping) struct Diagnostics {
     file: String,
     line_starts: Vec<usize>,
     problems: Vec<Problem>,
+    /// Lines of which no more is said: what the parser made of them is not what was meant.
+    broken_lines: BTreeSet<usize>,
 }
 
 impl Diagnostics {
@@ -18,7 +22,7 @@ impl Diagnostics {
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1))
             .collect();
-        Self { file: file.to_owned(), line_starts, problems: Vec::new() }
+        Self { file: file.to_owned(), line_starts, problems: Vec::new(), broken_lines: BTreeSet::new() }
     }
 
     /// The line, counted from 1, that holds a byte offset.
@@ -28,6 +32,12 @@ impl Diagnostics {
 
     pub(in crate::mapping) fn error(&mut self, offset: usize, message: impl Into<String>, hint: impl Into<String>) {
         self.push(Severity::Error, Some(self.line(offset)), message.into(), hint.into());
+    }
+
+    /// An error of the parser; nothing else is told of its line.
+    pub(in crate::mapping) fn syntax_error(&mut self, offset: usize, message: String) {
+        self.error(offset, message, "this is not valid TOML");
+        self.broken_lines.insert(self.line(offset));
     }
 
     pub(in crate::mapping) fn error_in_file(&mut self, message: impl Into<String>, hint: impl Into<String>) {
@@ -48,6 +58,9 @@ impl Diagnostics {
     }
 
     fn push(&mut self, severity: Severity, line: Option<usize>, message: String, hint: String) {
+        if line.is_some_and(|line| self.broken_lines.contains(&line)) {
+            return;
+        }
         let problem = Problem { severity, file: self.file.clone(), line, message, hint };
         // An error outlives the bound: without it a broken file could pass for a good one.
         let bounded = self.problems.len() < MAX_PROBLEMS_PER_FILE;

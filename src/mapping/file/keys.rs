@@ -145,7 +145,11 @@ const VALUE_KEYS: &[Key] = &[
     key("unit", Shape::Text, "Unit of the result."),
     key("observe", Shape::Observe, "Notification attributes, or false for no observation."),
     key("read", Shape::Read, "When to read: \"on_register\", \"on_wake\" or { every = \"1h\" }; default never."),
-    key("report", Shape::Report, "When the value leaves: \"on_receive\" (default), \"on_change\" or periodically."),
+    key(
+        "report",
+        Shape::Report,
+        "When the value leaves: \"on_receive\" (default of telemetry), \"on_change\" (of attributes) or periodically.",
+    ),
     key("sinks", Shape::Texts, "Sinks it goes to; default all."),
     key("also", Shape::Boolean, "true: the search for a rule goes on after this one."),
 ];

@@ -31,7 +31,7 @@ pub(super) fn parse<'t>(text: &'t str, diagnostics: &mut Diagnostics) -> Option<
         let offset = error.span().map_or(0, |span| span.start);
         // The parser's messages may run over several lines; a problem is one line.
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        diagnostics.error(offset, message, "this is not valid TOML");
+        diagnostics.syntax_error(offset, message);
     }
     Some(table)
 }

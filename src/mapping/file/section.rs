@@ -152,13 +152,11 @@ impl<'t> Section<'t> {
     /// A finite number.
     pub(in crate::mapping) fn number(&self, key: &str, diagnostics: &mut Diagnostics) -> Option<At<f64>> {
         let value = self.raw(key)?;
-        match number(value.get_ref()) {
-            Some(number) => Some(At { value: number, offset: value.span().start }),
-            None => {
-                self.mismatch(key, value, "a finite number", diagnostics);
-                None
-            }
+        let number = number(value.get_ref());
+        if number.is_none() {
+            self.mismatch(key, value, "a finite number", diagnostics);
         }
+        Some(At { value: number?, offset: value.span().start })
     }
 
     /// An integer within bounds.

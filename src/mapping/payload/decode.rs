@@ -37,7 +37,7 @@ impl Decode {
             "utf8" => Self::Utf8,
             _ => match text.strip_prefix("struct:") {
                 Some(format) => Self::Structure(Box::new(
-                    StructureFormat::compile(format).map_err(|problem| format!("decode \"{text}\": {problem}"))?,
+                    StructureFormat::compile(format).map_err(|problem| format!("\"{text}\": {problem}"))?,
                 )),
                 None => return Err(format!("\"{text}\" is no way to decode")),
             },
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(decoded("cbor", &string("8101")), Ok(json!([1])));
         assert_eq!(decoded("hex", &opaque(&[0xAB, 1])), Ok(json!("ab01")));
         assert_eq!(decoded("utf8", &opaque(b"ok")), Ok(json!("ok")));
-        assert_eq!(decoded("struct:<hB", &string("/////w==").clone()).is_err(), true);
+        assert_eq!(decoded("struct:<hB", &string("//8H")), Ok(json!([-1, 7])));
         assert_eq!(decoded("struct:<hB", &opaque(&[0xFF, 0xFF, 7])), Ok(json!([-1, 7])));
     }
 

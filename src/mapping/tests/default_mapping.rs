@@ -3,7 +3,9 @@ use super::*;
 fn default_plan() -> Plan {
     let compiled = Plan::compile(&[], &ObjectModel::built_in(), true);
     assert_eq!(compiled.problems, [], "the built-in mapping has no problems");
-    compiled.plan.unwrap()
+    let plan = compiled.plan.unwrap();
+    assert_eq!(plan.run_examples(), [], "it keeps its promises");
+    plan
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of the plan as a whole: files in, answers out.
 
+mod bounds;
 mod default_mapping;
+mod documented;
 mod downlink;
 mod examples;
 mod explain;

@@ -55,6 +55,18 @@ fn every_rule_that_fits_makes_a_message() {
 }
 
 #[test]
+fn every_place_that_names_a_sink_is_known() {
+    let plan = plan(
+        "[[telemetry]]\npath = \"/3/0/9\"\nkey = \"b\"\nsinks = [\"x\", \"y\"]\n\
+         [[publish]]\nsink = \"z\"\non = \"state\"\ntopic = \"t\"",
+    );
+    let references = plan.sink_references();
+    let told: Vec<_> = references.iter().map(|place| (place.line, place.sink.as_str())).collect();
+    assert_eq!(told, [(2, "x"), (2, "y"), (6, "z")]);
+    assert!(references.iter().all(|place| place.file == "test.toml"));
+}
+
+#[test]
 fn without_a_payload_all_fields_leave() {
     let plan = plan("[[publish]]\nsink = \"s\"\non = \"telemetry\"\ntopic = \"t\"");
     let facts = device(&[]);

@@ -23,7 +23,9 @@ fn knows(schema: &Json, value: &Json, place: &str) {
     match value {
         Json::Array(items) => {
             let items_schema = &schema["items"];
-            items.iter().for_each(|item| knows(items_schema, item, place));
+            for item in items {
+                knows(items_schema, item, place);
+            }
         }
         Json::Object(map) => {
             for (key, value) in map {

@@ -189,6 +189,9 @@ fn settings_of_the_first_file_that_says_something_win() {
             "queue_mode = \"force\"\nawake_window = \"30s\"\nwrite_format = \"senml-cbor\"\nack_timeout = \"4s\"",
         ),
     ];
+    let explicit = [file("a.toml", "queue_mode = \"auto\""), files[1].clone()];
+    let plan = Plan::compile(&explicit, &ObjectModel::built_in(), true).plan.unwrap();
+    assert_eq!(plan.settings(&plan.select(&device(&[]))).queue_mode, crate::mapping::QueueMode::Auto);
     let plan = Plan::compile(&files, &ObjectModel::built_in(), true).plan.unwrap();
     let settings = plan.settings(&plan.select(&device(&[])));
     assert_eq!(settings.queue_mode, crate::mapping::QueueMode::Force);
