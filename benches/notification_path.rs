@@ -27,8 +27,8 @@ use lwm2mqtt::simulator::device::SimulatedDevice;
 use lwm2mqtt::simulator::scripts::thermometer;
 
 const TEMPERATURE: Path = Path::resource(3303, 0, 5700);
-/// Each device reports that often in virtual time: more than the least period that the built-in plan asks for.
-const ROUND: Duration = Duration::from_millis(1_100);
+/// Each device reports that often in virtual time: more than the five seconds that the built-in plan asks for at least.
+const ROUND: Duration = Duration::from_millis(5_100);
 
 /// A core with its devices, broker and store.
 struct World {
@@ -83,10 +83,10 @@ impl World {
         self.pass_time();
         let (before, published) = (self.acknowledgements, self.published);
         self.devices[number].handle_timeout(self.now);
-        self.devices[number].set_value(self.now, TEMPERATURE, Value::Float(f64::from(turn as u16) / 10.0));
+        self.devices[number].set_value(self.now, TEMPERATURE, Value::Float(f64::from(turn as u16 % 40)));
         self.exchange(number);
-        assert!(self.acknowledgements > before, "the notification was acknowledged");
-        assert!(self.published > published, "the notification was published");
+        assert!(self.acknowledgements > before, "turn {turn} at {:?}: the notification was acknowledged", self.now);
+        assert!(self.published > published, "turn {turn} at {:?}: the notification was published", self.now);
     }
 
     /// Lets a device and the core talk until both are silent.

@@ -16,8 +16,9 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One rule without attributes, so that devices report as often as they like.
-const MAPPING: &str = "version = 1\n[[telemetry]]\npath = \"/3303/*/5700\"\nkey = \"temperature\"\n";
+/// One rule without the least period of a second that is usual, so that devices report as often as they like.
+const MAPPING: &str = "version = 1\n[[telemetry]]\npath = \"/3303/0/5700\"\nkey = \"temperature\"\n\
+    observe = { pmin = \"0s\" }\n";
 
 /// How the gateway is set.
 #[derive(Clone, Copy, Default)]
@@ -50,7 +51,7 @@ impl Rig {
         let config = format!(
             "version = 1\n[gateway]\nname = \"figures\"\ndata_dir = \"data\"\ndefault_mapping = {default_mapping}\n\
              [store]\n{store}\n\
-             [log]\nlevel = \"warn\"\n\
+             [log]\nlevel = \"error\"\n\
              [lwm2m]\nudp = \"{lwm2m}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n"
