@@ -1,4 +1,4 @@
-//! `explain`: what the mappings make of a value.
+//! `explain`: what the mappings make of a value: the rule that takes it, the keys, the messages, or why there are none.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,27 +9,47 @@ use super::arguments::ExplainArguments;
 use super::check::shown;
 use super::gateway_api::{NoAnswer, address, ask, encode_segment};
 use super::{Ending, Terminal, load_settings};
-use crate::config::{Settings, Sources, read_mappings};
-use crate::mapping::{KeyKind, MappedValue, MappingFile, Plan, ReportPolicy};
+use crate::config::{ReadError, Settings, Sources, read_mappings, read_models};
+use crate::gateway::preview::{PreviewSink, preview_messages, shown_payload};
+use crate::mapping::{ExplainStep, KeyKind, MappedValue, MappingFile, Plan, ReportPolicy, Uplink, Verdict};
+use crate::model::message::Message;
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
 use crate::model::report::{DeviceFacts, RegisteredObject, Sample};
+use crate::model::time::WallTime;
 use crate::model::units::format_duration;
 use crate::model::value::{ResourceType, Value};
 
 /// A complaint and how the command ends by it.
 type Refusal = (Ending, String);
 
-/// Prints what becomes of the value, as JSON.
+/// What is told of a value.
+struct Explanation {
+    path: Path,
+    facts: DeviceFacts,
+    value: Value,
+    value_assumed: bool,
+    steps: Vec<ExplainStep>,
+    uplink: Uplink,
+    /// By sink.
+    messages: Vec<(String, Vec<Message>)>,
+}
+
+/// Prints what becomes of the value. `now` is the time of the messages.
 pub(super) fn explain(
     arguments: &ExplainArguments,
     sources: &Sources<'_>,
-    model: &ObjectModel,
+    now: WallTime,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Ending> {
     let Some(settings) = load_settings(&arguments.config, sources, terminal)? else { return Ok(Ending::Wrong) };
-    match explained(arguments, &settings, sources, model) {
-        Ok(json) => terminal.say_json(&json).map(|()| Ending::Fine),
+    let (model, problems) = read_models(&settings, sources);
+    for problem in &problems {
+        terminal.complain(&problem.to_string())?;
+    }
+    match explained(arguments, &settings, sources, &model, now) {
+        Ok(explanation) if arguments.json => terminal.say_json(&explanation.to_json()).map(|()| Ending::Fine),
+        Ok(explanation) => terminal.say(explanation.to_text().trim_end()).map(|()| Ending::Fine),
         Err((ending, reason)) => {
             terminal.complain(&reason)?;
             Ok(ending)
@@ -42,7 +62,8 @@ fn explained(
     settings: &Settings,
     sources: &Sources<'_>,
     model: &ObjectModel,
-) -> Result<Json, Refusal> {
+    now: WallTime,
+) -> Result<Explanation, Refusal> {
     let wrong = |reason: String| (Ending::Wrong, reason);
     let path = model.parse_path(&arguments.path).map_err(|error| wrong(format!("error: --path: {error}")))?;
     if path.depth() < 3 {
@@ -61,31 +82,90 @@ fn explained(
     let view = DeviceModel { model, objects: &facts.objects, enabler: facts.lwm2m_version };
     let resource_type = view.resource(&path).and_then(|resource| resource.resource_type);
     let value = match &arguments.value {
-        Some(text) => typed(text, resource_type).map_err(|error| wrong(format!("error: --value: {error}")))?,
-        None => example_of(resource_type),
+        Some(text) => Some(typed(text, resource_type).map_err(|error| wrong(format!("error: --value: {error}")))?),
+        None => None,
     };
-    let sample = Sample { path, value, ts: None };
-    let uplink = plan.uplink(&plan.select(&facts), &facts, &sample);
-    let mut json = json!({
-        "path": path.to_string(),
-        "endpoint": facts.endpoint,
-        "value": sample.value.to_json(),
-        "value_assumed": arguments.value.is_none(),
-        "values": uplink.values.iter().map(shown_value).collect::<Vec<_>>(),
-        "ignored": uplink.ignored,
-        "failures": uplink.failures,
+    let selection = plan.select(&facts);
+    let steps = plan.explain(&selection, &facts, &path, value.as_ref());
+    let (value, value_assumed) = value.map_or_else(|| (example_of(resource_type), true), |value| (value, false));
+    let samples = [Sample { path, value: value.clone(), ts: None }];
+    let uplink = samples.first().map(|sample| plan.uplink(&selection, &facts, sample)).unwrap_or_default();
+    let messages = settings.sinks.iter().map(|sink| {
+        let sink = PreviewSink { name: &sink.core.name, base: &sink.core.base };
+        (sink.name.to_owned(), preview_messages(&plan, &selection, &facts, &samples, sink, now))
     });
-    if uplink.values.is_empty() {
-        let reason = if uplink.ignored {
+    let messages = messages.collect();
+    Ok(Explanation { path, facts, value, value_assumed, steps, uplink, messages })
+}
+
+impl Explanation {
+    /// Why nothing leaves; `None` if something does.
+    fn reason(&self) -> Option<&'static str> {
+        if !self.uplink.values.is_empty() {
+            return None;
+        }
+        Some(if self.uplink.ignored {
             "an [[ignore]] rule takes it"
-        } else if uplink.failures.is_empty() {
+        } else if self.uplink.failures.is_empty() {
             "no rule takes it"
+        } else if self.value_assumed {
+            "the rules that fit cannot use the assumed value; give one with --value"
         } else {
             "the rules that fit cannot use the value"
-        };
-        json["reason"] = reason.into();
+        })
     }
-    Ok(json)
+
+    fn to_json(&self) -> Json {
+        let messages: serde_json::Map<String, Json> = self
+            .messages
+            .iter()
+            .map(|(sink, messages)| (sink.clone(), messages.iter().map(shown_message).collect()))
+            .collect();
+        let mut json = json!({
+            "path": self.path.to_string(),
+            "endpoint": self.facts.endpoint,
+            "value": self.value.to_json(),
+            "value_assumed": self.value_assumed,
+            "rules": self.steps.iter().map(shown_step).collect::<Vec<_>>(),
+            "values": self.uplink.values.iter().map(shown_value).collect::<Vec<_>>(),
+            "ignored": self.uplink.ignored,
+            "failures": self.uplink.failures,
+            "messages": messages,
+        });
+        if let Some(reason) = self.reason() {
+            json["reason"] = reason.into();
+        }
+        json
+    }
+
+    fn to_text(&self) -> String {
+        let value = self.value.to_json().unwrap_or_else(|| "a number that is not finite".into());
+        let assumed = if self.value_assumed { " (assumed; give one with --value)" } else { "" };
+        let mut lines = vec![format!("{} of {}: {value}{assumed}", self.path, self.facts.endpoint)];
+        let mut section = |title: &str, entries: Vec<String>| {
+            if !entries.is_empty() {
+                lines.push(format!("\n{title}"));
+                lines.extend(entries.into_iter().map(|entry| format!("  {entry}")));
+            }
+        };
+        let decides =
+            |step: &&ExplainStep| matches!(step.verdict, Verdict::Takes(_) | Verdict::Fails(_) | Verdict::Ignores);
+        section("Decided by", self.steps.iter().filter(decides).map(ToString::to_string).collect());
+        let others = self.steps.iter().filter(|step| !decides(step)).map(ToString::to_string).collect();
+        section("Other rules for this object", others);
+        section("Keys", self.uplink.values.iter().map(value_line).collect());
+        for (sink, messages) in &self.messages {
+            section(&format!("Messages to '{sink}'"), messages.iter().map(message_line).collect());
+        }
+        match self.reason() {
+            Some(reason) => section("No message leaves", vec![reason.to_owned()]),
+            None if self.messages.iter().all(|(_, messages)| messages.is_empty()) => {
+                section("No message leaves", vec!["the rule asks for sinks that are not configured".to_owned()]);
+            }
+            None => {}
+        }
+        lines.join("\n")
+    }
 }
 
 /// The mapping files of the configuration, or the one to try instead.
@@ -98,7 +178,8 @@ fn mapping_files(
         let name = path.display().to_string();
         return match (sources.read_text)(path) {
             Ok(text) => Ok(vec![MappingFile { name, text }]),
-            Err(error) => Err((Ending::Wrong, format!("{name}: error: cannot be read: {error:?}"))),
+            Err(ReadError::NotFound) => Err((Ending::Wrong, format!("{name}: error: there is no such file"))),
+            Err(ReadError::Other(reason)) => Err((Ending::Wrong, format!("{name}: error: cannot be read: {reason}"))),
         };
     }
     let (files, problems) = read_mappings(settings, sources);
@@ -187,6 +268,50 @@ fn example_of(resource_type: Option<ResourceType>) -> Value {
     }
 }
 
+fn kind_word(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Telemetry => "telemetry",
+        KeyKind::Attribute => "attribute",
+    }
+}
+
+fn shown_step(step: &ExplainStep) -> Json {
+    let verdict = match &step.verdict {
+        Verdict::OtherDevice(_) => "other_device",
+        Verdict::OtherPath => "other_path",
+        Verdict::OtherVersion => "other_version",
+        Verdict::TooLate => "too_late",
+        Verdict::Takes(_) => "takes",
+        Verdict::Fails(_) => "fails",
+        Verdict::Ignores => "ignores",
+    };
+    let text = step.verdict.to_string();
+    json!({ "file": step.file, "line": step.line, "rule": step.rule, "verdict": verdict, "text": text })
+}
+
+fn shown_message(message: &Message) -> Json {
+    json!({ "topic": message.topic, "payload": shown_payload(&message.payload), "retain": message.retain })
+}
+
+fn message_line(message: &Message) -> String {
+    let retained = if message.retain { " (retained)" } else { "" };
+    format!("{} {}{retained}", message.topic, String::from_utf8_lossy(&message.payload))
+}
+
+fn value_line(value: &MappedValue) -> String {
+    let unit = value.unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    let sinks = value.sinks.as_deref().map(|sinks| format!(", only to {}", sinks.join(", "))).unwrap_or_default();
+    let report = match value.report {
+        ReportPolicy::OnReceive => String::new(),
+        ReportPolicy::OnChange => ", when it changes".to_owned(),
+        ReportPolicy::Every(interval) => format!(", every {}", format_duration(interval)),
+        ReportPolicy::OnChangeOrEvery(interval) => {
+            format!(", when it changes and every {}", format_duration(interval))
+        }
+    };
+    format!("{} {} = {}{unit}{report}{sinks}", kind_word(value.kind), value.key, value.value)
+}
+
 fn shown_value(value: &MappedValue) -> Json {
     let report = match value.report {
         ReportPolicy::OnReceive => json!("on_receive"),
@@ -194,11 +319,7 @@ fn shown_value(value: &MappedValue) -> Json {
         ReportPolicy::Every(duration) => json!({ "every": format_duration(duration) }),
         ReportPolicy::OnChangeOrEvery(duration) => json!({ "on_change_or_every": format_duration(duration) }),
     };
-    let kind = match value.kind {
-        KeyKind::Telemetry => "telemetry",
-        KeyKind::Attribute => "attribute",
-    };
-    let mut json = json!({ "kind": kind, "key": value.key, "value": value.value, "report": report });
+    let mut json = json!({ "kind": kind_word(value.kind), "key": value.key, "value": value.value, "report": report });
     if let Some(unit) = &value.unit {
         json["unit"] = (&**unit).into();
     }
