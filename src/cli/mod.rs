@@ -7,6 +7,7 @@ pub mod arguments;
 mod check;
 mod decode;
 mod explain;
+mod explanation;
 mod gateway_api;
 mod permit_join;
 

@@ -15,6 +15,9 @@ use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
 use crate::io::http::HttpServer;
 
+mod decode;
+mod mappings;
+
 struct Ran {
     ending: Ending,
     out: String,
@@ -234,3 +237,9 @@ fn explain_uses_what_the_gateway_knows_of_a_device() {
     assert!(ran.err.contains("nobody"), "{}", ran.err);
     server.stop();
 }
+
+/// A DDF of object 32770 with a float `Sound Level`.
+const OWN_OBJECT: &str = "<LWM2M><Object ObjectType=\"MODefinition\"><Name>Own</Name><ObjectID>32770</ObjectID>\
+    <MultipleInstances>Multiple</MultipleInstances><Mandatory>Optional</Mandatory><Resources>\
+    <Item ID=\"1\"><Name>Sound Level</Name><Operations>R</Operations><MultipleInstances>Single</MultipleInstances>\
+    <Mandatory>Mandatory</Mandatory><Type>Float</Type></Item></Resources></Object></LWM2M>";

@@ -134,8 +134,12 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_told_with_file_and_line_and_the_rest_counts() {
         let good = ddf("Sound Level");
-        let (model, problems) =
-            read(&files(&[("a.xml", "<LWM2M>\n<Object"), ("b.xml", &good), ("c.xml", "unreadable"), ("d.xml", &good)]));
+        let (model, problems) = read(&files(&[
+            ("a.xml", "<LWM2M>\n</Object>"),
+            ("b.xml", &good),
+            ("c.xml", "unreadable"),
+            ("d.xml", &good),
+        ]));
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].starts_with("models/a.xml:2: error: no well-formed XML"), "{problems:?}");
         assert_eq!(problems[1], "models/c.xml: error: cannot be read: no permission");
