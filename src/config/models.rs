@@ -1,7 +1,7 @@
 //! Object definitions of the operator: DDF files in the models folder.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Problem, ReadError, Settings, Sources};
 use crate::model::ddf;
@@ -16,12 +16,12 @@ pub const MAX_MODEL_FILES: usize = 1_024;
 /// A folder that is not there has no files. What cannot be used is a problem, and the rest counts all the same.
 pub fn read_models(settings: &Settings, sources: &Sources<'_>) -> (ObjectModel, Vec<Problem>) {
     let folder = &settings.gateway.models;
-    let problem = |file: &PathBuf, line: Option<usize>, message: String, hint: &str| {
+    let problem = |file: &Path, line: Option<usize>, message: String, hint: &str| {
         let (file, hint) = (file.display().to_string(), hint.to_owned());
         Problem { file, line, message, hint }
     };
     let mut paths: Vec<PathBuf> = match (sources.list_folder)(folder) {
-        Ok(paths) => paths.into_iter().filter(is_definition).collect(),
+        Ok(paths) => paths.into_iter().filter(|path| is_definition(path)).collect(),
         Err(ReadError::NotFound) => Vec::new(),
         Err(ReadError::Other(reason)) => {
             let unreadable = problem(folder, None, format!("cannot be read: {reason}"), "");
@@ -77,15 +77,13 @@ pub fn read_models(settings: &Settings, sources: &Sources<'_>) -> (ObjectModel, 
     (model, problems)
 }
 
-fn is_definition(path: &PathBuf) -> bool {
+fn is_definition(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
     !hidden && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::load;
 

@@ -63,7 +63,7 @@ pub fn preview_messages(
 /// go unmentioned. Without a time in the report, a payload need not say one.
 #[must_use]
 pub fn run_message_examples(plan: &Plan) -> Vec<Problem> {
-    plan.example_messages().iter().flat_map(|example| run(plan, example)).collect()
+    plan.example_messages().iter().filter_map(|example| run(plan, example)).collect()
 }
 
 struct Latest {
