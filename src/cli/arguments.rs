@@ -95,9 +95,26 @@ pub struct SimulateArguments {
     /// Start of the PSK identities and endpoint names
     #[arg(long, value_name = "TEXT")]
     pub psk_prefix: Option<String>,
+    /// Registrations started in a second; 0: all at once
+    #[arg(long, value_name = "N")]
+    pub registrations_per_second: Option<u32>,
+    /// What the devices are
+    #[arg(long, value_enum, default_value_t = SimulatedKind::Mixed)]
+    pub kind: SimulatedKind,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What simulated devices are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulatedKind {
+    /// Weather stations, smart plugs, trackers and battery sleepers in turn.
+    Mixed,
+    /// Temperature, humidity, pressure.
+    WeatherStation,
+    /// One temperature each, for measuring throughput.
+    Thermometer,
 }
 
 /// `explain`.

@@ -10,6 +10,7 @@ mod explain;
 mod explanation;
 mod gateway_api;
 mod permit_join;
+mod run;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -101,9 +102,9 @@ fn run_with(
 
 fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_>) -> io::Result<Ending> {
     match command {
-        Command::Run(_) => not_wired("run", terminal),
-        Command::Demo(_) => not_wired("demo", terminal),
-        Command::Simulate(_) => not_wired("simulate", terminal),
+        Command::Run(arguments) => Ok(run::run(arguments)),
+        Command::Demo(arguments) => run::demo(arguments, terminal),
+        Command::Simulate(arguments) => run::simulate(arguments, terminal),
         Command::Check(arguments) => check::check(arguments, sources, terminal),
         Command::Explain(arguments) => explain::explain(arguments, sources, wall_now(), terminal),
         Command::Decode(arguments) => {
@@ -116,11 +117,6 @@ fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_
         },
         Command::PermitJoin(arguments) => permit_join::permit_join(arguments, sources, terminal),
     }
-}
-
-fn not_wired(command: &str, terminal: &mut Terminal<'_>) -> io::Result<Ending> {
-    terminal.complain(&format!("error: '{command}' is not wired into this program"))?;
-    Ok(Ending::Failed)
 }
 
 /// The built-in definitions and those of the models folder, for a command that needs no configuration: what is wrong

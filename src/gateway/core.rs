@@ -27,6 +27,7 @@ use super::journal::Journal;
 use super::services::{Held, Services};
 use super::store::{StoreWrite, StoredState};
 use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
+use crate::instrumentation::gauges::{Gauges, SinkGauges};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
 use crate::model::event::EventKind;
@@ -155,6 +156,7 @@ impl Core {
                 let answer = self.answer_query(query);
                 self.services.outputs.push_back(Output::Answer { request, answer });
             }
+            Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => self.bridge.publish_stop(&mut self.services),
         }
         self.end_of_input();
@@ -199,8 +201,11 @@ impl Core {
     /// Numbers of the moment, for metrics and health.
     pub fn gauges(&self) -> Gauges {
         let (pending_writes, pending_write_bytes) = self.services.journal.pending();
+        let (online, asleep, offline) = self.bridge.count_states(&self.devices);
         Gauges {
-            devices: self.bridge.count_states(&self.devices),
+            devices_online: online,
+            devices_asleep: asleep,
+            devices_offline: offline,
             sinks: self
                 .services
                 .sinks
@@ -221,6 +226,11 @@ impl Core {
             waiting_commands: self.devices.table.iter().map(|(_, device)| device.commands.len()).sum(),
             store_broken: self.services.journal.is_broken(),
         }
+    }
+
+    /// Whether nothing waits for a connected sink, in memory or in flight.
+    pub fn is_delivered(&self) -> bool {
+        self.services.sinks.iter().all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
     }
 
     pub(super) fn parts(&mut self) -> (&mut Services, &mut Devices, &mut Bridge) {
@@ -388,38 +398,6 @@ impl Core {
             }
         }
     }
-}
-
-/// Numbers of the moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gauges {
-    /// Devices online, asleep, offline.
-    pub devices: (usize, usize, usize),
-    /// Sinks.
-    pub sinks: Vec<SinkGauges>,
-    /// Writes that are not durable yet.
-    pub pending_writes: usize,
-    /// Their bytes.
-    pub pending_write_bytes: usize,
-    /// Commands that wait.
-    pub waiting_commands: usize,
-    /// Whether the store cannot be written.
-    pub store_broken: bool,
-}
-
-/// Numbers of one sink.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SinkGauges {
-    /// Its name.
-    pub name: super::store::SinkName,
-    /// Whether it is connected.
-    pub connected: bool,
-    /// Rows that wait or are in flight.
-    pub rows: u64,
-    /// Their charged bytes.
-    pub bytes: u64,
-    /// Messages in flight.
-    pub in_flight: usize,
 }
 
 fn corrections_key(sink: &str) -> String {

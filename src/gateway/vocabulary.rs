@@ -112,6 +112,11 @@ pub enum Input {
         /// What.
         query: Query,
     },
+    /// How much memory the process holds, for `bridge/health`.
+    ResidentMemory {
+        /// Bytes.
+        bytes: u64,
+    },
     /// The gateway is about to stop: say so where it is retained.
     Stop,
 }

@@ -111,6 +111,8 @@ pub struct Metrics {
     store_pending: Gauge,
     store_pending_bytes: Gauge,
     store_broken: Gauge,
+    store_commits: Counter,
+    store_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -162,6 +164,8 @@ impl Metrics {
             store_pending: register(all, "store_pending", "Writes that are not durable yet"),
             store_pending_bytes: register(all, "store_pending_bytes", "Bytes of writes that are not durable yet"),
             store_broken: register(all, "store_broken", "Whether the store cannot be written"),
+            store_commits: register(all, "store_commits", "Transactions of the store that became durable"),
+            store_failures: register(all, "store_failures", "Transactions of the store that failed"),
             registry: Arc::new(registry),
         };
         metrics.show_zeros();
@@ -244,6 +248,12 @@ impl Metrics {
         self.store_pending.set(shown(gauges.pending_writes));
         self.store_pending_bytes.set(shown(gauges.pending_write_bytes));
         self.store_broken.set(i64::from(gauges.store_broken));
+    }
+
+    /// Sets the store's own counts, which only rise.
+    pub fn set_store(&self, commits: u64, failures: u64) {
+        self.store_commits.inc_by(commits.saturating_sub(self.store_commits.get()));
+        self.store_failures.inc_by(failures.saturating_sub(self.store_failures.get()));
     }
 
     /// All values as text, of the type [`CONTENT_TYPE`].

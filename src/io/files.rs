@@ -109,3 +109,63 @@ mod tests {
         changed("one went");
     }
 }
+
+/// Writes a file in one step: readers see the old text or the new one, also after a power cut.
+///
+/// # Errors
+/// As the operating system gives.
+pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let beside = path.with_extension("new");
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+/// Makes a folder and those above it, readable by this user only where they are new.
+///
+/// # Errors
+/// As the operating system gives.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Removes a folder of this program's own with everything in it.
+///
+/// # Errors
+/// As the operating system gives.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    std::fs::remove_dir_all(path)
+}
+
+/// A new folder below the system's one for temporary files.
+///
+/// # Errors
+/// As the operating system gives.
+pub fn make_temporary_folder(prefix: &str) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let path = std::env::temp_dir().join(format!("{prefix}-{}", data_encoding::HEXLOWER.encode(&random)));
+    make_folder(&path)?;
+    Ok(path)
+}
+
+/// Memory that this process holds, in bytes; `None` where the system does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    const PAGE_BYTES: u64 = 4_096;
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * PAGE_BYTES)
+}
+
+/// Random bytes from the operating system, for seeding.
+///
+/// # Errors
+/// If the system has none.
+pub fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod http;
 pub mod mqtt;
 pub mod store;
+pub mod udp;
 
 /// Where every adapter puts what happens to the core, in order, one batch for each turn of the adapter.
 pub type InputSender = tokio::sync::mpsc::Sender<Vec<crate::gateway::vocabulary::Input>>;

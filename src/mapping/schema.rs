@@ -30,7 +30,7 @@ fn section(keys: &SectionKeys) -> Json {
 }
 
 fn shape(shape: Shape) -> Json {
-    let duration = json!({"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(us|ms|s|m|h|d|w))+$"});
+    let duration = json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"});
     let period = |name: &str| json!({"type": "object", "properties": {name: duration}, "required": [name], "additionalProperties": false});
     match shape {
         Shape::Text => json!({"type": "string"}),

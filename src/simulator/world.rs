@@ -221,7 +221,7 @@ impl World {
     }
 
     /// The gateway's numbers, if it is on.
-    pub fn gauges(&self) -> Option<crate::gateway::core::Gauges> {
+    pub fn gauges(&self) -> Option<crate::instrumentation::gauges::Gauges> {
         self.core.as_ref().map(Core::gauges)
     }
 

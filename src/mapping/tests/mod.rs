@@ -2,6 +2,7 @@
 
 mod bounds;
 mod default_mapping;
+mod documented;
 mod downlink;
 mod examples;
 mod explain;

@@ -65,7 +65,8 @@ impl Exchange {
         random: &mut impl Rng,
     ) -> Self {
         let factor = 1.0 + 0.5 * f64::from(random.next_u32()) / f64::from(u32::MAX);
-        let timeout = parameters.ack_timeout.mul_f64(factor);
+        // Whole microseconds, as the clock has them.
+        let timeout = Duration::from_micros(parameters.ack_timeout.mul_f64(factor).as_micros() as u64);
         Self {
             datagram,
             message_id,

@@ -1,0 +1,214 @@
+//! A gateway from its settings: every part is built here, in the order in which it is needed.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::host::{Host, SinkPort};
+use super::knowledge::Knowledge;
+use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
+use crate::gateway::clock::WallClock;
+use crate::gateway::core::{Core, Start};
+use crate::gateway::vocabulary::{Input, SinkIndex};
+use crate::instrumentation::metrics::Metrics;
+use crate::io::InputSender;
+use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
+use crate::io::files;
+use crate::io::http::HttpServer;
+use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
+use crate::io::store::{self, StoreConfiguration};
+use crate::io::udp::UdpListener;
+use crate::model::time::Instant;
+use crate::northbound::layout::native;
+
+/// Input batches that may wait for the core; adapters wait when it is full.
+const MAX_WAITING_BATCHES: usize = 1_024;
+
+/// Name of the database in the data folder.
+const DATABASE: &str = "state.db";
+
+/// A gateway that is ready to run.
+pub struct Gateway {
+    host: Host,
+    mqtt_thread: Option<std::thread::JoinHandle<()>>,
+    http: Option<HttpServer>,
+    inputs: InputSender,
+    reload_asked: mpsc::Receiver<()>,
+    /// Where devices reach it.
+    pub lwm2m_addresses: Vec<SocketAddr>,
+    /// Where the API is.
+    pub http_addresses: Vec<SocketAddr>,
+}
+
+impl Gateway {
+    /// Builds everything: folder, store, sockets, sinks, API, core. Must be called within the runtime that runs it.
+    ///
+    /// # Errors
+    /// Says which part could not be made and what to do.
+    pub fn build(settings: &Settings, knowledge: &Knowledge) -> Result<Self, String> {
+        files::make_folder(&settings.gateway.data_dir)
+            .map_err(|error| format!("gateway.data_dir {}: {error}", settings.gateway.data_dir.display()))?;
+        let (inputs, receiver) = mpsc::channel(MAX_WAITING_BATCHES);
+        let mut configuration = settings.core();
+        let (store, stored, notes) = store::open(
+            StoreConfiguration {
+                commit_interval: settings.store.commit_interval,
+                commit_rows: settings.store.commit_rows,
+                spool_names: configuration.sinks.iter().map(|sink| sink.name.clone()).collect(),
+                ..StoreConfiguration::new(settings.gateway.data_dir.join(DATABASE))
+            },
+            inputs.clone(),
+        )
+        .map_err(|error| error.to_string())?;
+        for note in &notes {
+            tracing::warn!(note, "store");
+        }
+        let listeners = bind_all(&settings.lwm2m.udp)?;
+        let lwm2m_addresses: Vec<SocketAddr> = listeners.iter().map(UdpListener::local_address).collect();
+        configuration.listeners = lwm2m_addresses.iter().map(|address| format!("coap://{address}")).collect();
+        let mut ports = Vec::new();
+        let mut sinks = Vec::new();
+        for (index, sink) in settings.sinks.iter().enumerate() {
+            let (handle, task) = mqtt::build(mqtt_configuration(SinkIndex(index), sink), inputs.clone())
+                .map_err(|error| format!("sink.{}: {error}", sink.core.name))?;
+            ports.push(SinkPort { name: sink.core.name.clone(), handle, waiting: VecDeque::new() });
+            sinks.push(task);
+        }
+        let metrics = Metrics::new();
+        let http = if settings.http.listen.is_empty() {
+            None
+        } else {
+            let server = HttpServer::start(&settings.http.listen, inputs.clone(), metrics.clone());
+            Some(server.map_err(|error| format!("http.listen {:?}: {error}", settings.http.listen))?)
+        };
+        let clock = RunClock::start();
+        let (wall, synced) = (wall_now(), wall_is_trusted());
+        let mut told_clock = WallClock::default();
+        told_clock.set(clock.now(), wall, synced);
+        let seed = files::random_seed().map_err(|error| format!("the system gives no random bytes: {error}"))?;
+        let core = Core::new(
+            Instant::ZERO,
+            Start {
+                configuration,
+                model: knowledge.model.clone(),
+                plan: knowledge.plan.clone(),
+                stored,
+                seed,
+                wall,
+                synced,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        );
+        let (reload, reload_asked) = mpsc::channel(1);
+        let mqtt_thread = start_sinks(sinks)?;
+        let answers = http.as_ref().map(HttpServer::answers);
+        let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
+        let host = Host {
+            core,
+            clock,
+            listeners,
+            store,
+            sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
+            sinks: ports,
+            inputs: receiver,
+            answers,
+            reload,
+            metrics,
+            told_clock,
+        };
+        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, reload_asked, lwm2m_addresses, http_addresses })
+    }
+
+    /// Where inputs from beside the adapters go, such as new plans.
+    pub fn inputs(&self) -> InputSender {
+        self.inputs.clone()
+    }
+
+    /// Told when somebody asks for a reload.
+    pub fn take_reload_asked(&mut self) -> mpsc::Receiver<()> {
+        let (_, never) = mpsc::channel(1);
+        std::mem::replace(&mut self.reload_asked, never)
+    }
+
+    /// Runs until `stop` resolves, then drains and closes everything.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { host, mqtt_thread, http, inputs, .. } = self;
+        drop(inputs);
+        host.run(stop).await;
+        if let Some(http) = http {
+            http.stop();
+        }
+        if let Some(thread) = mqtt_thread {
+            let ended = tokio::task::spawn_blocking(move || thread.join());
+            // A broker that is away must not hold the process.
+            if tokio::time::timeout(Duration::from_secs(2), ended).await.is_err() {
+                tracing::warn!("a sink did not say goodbye in time");
+            }
+        }
+    }
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<UdpListener>, String> {
+    addresses
+        .iter()
+        .enumerate()
+        .map(|(index, address)| {
+            let index = u16::try_from(index).map_err(|_| "lwm2m.udp lists too many addresses".to_owned())?;
+            UdpListener::bind(index, *address).map_err(|error| format!("lwm2m.udp: {error}"))
+        })
+        .collect()
+}
+
+fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguration {
+    let address = BrokerAddress {
+        host: sink.url.host.clone(),
+        port: sink.url.port,
+        tls: matches!(sink.url.transport, Transport::Tls),
+    };
+    MqttConfiguration {
+        protocol: match sink.version {
+            MqttVersion::V4 => ProtocolVersion::V4,
+            MqttVersion::V5 => ProtocolVersion::V5,
+        },
+        keep_alive: sink.keep_alive,
+        session_expiry: sink.session_expiry,
+        username: sink.username.clone(),
+        password: sink.password.as_ref().map(|secret| secret.expose().to_owned()),
+        ca: sink.ca.as_ref().map(|file| file.expose().as_bytes().to_vec()),
+        certificate: sink.certificate.as_ref().map(|file| file.expose().as_bytes().to_vec()),
+        private_key: sink.private_key.as_ref().map(|file| file.expose().as_bytes().to_vec()),
+        alpn: sink.alpn.clone(),
+        will: Some(native::offline(&sink.core.base)),
+        subscriptions: native::subscriptions(&sink.core.base),
+        ..MqttConfiguration::new(index, &sink.core.name, address, &sink.client_id)
+    }
+}
+
+/// All sinks share one thread beside the core's.
+fn start_sinks(sinks: Vec<MqttSink>) -> Result<std::thread::JoinHandle<()>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime of the sinks: {error}"))?;
+    std::thread::Builder::new()
+        .name("mqtt".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let mut tasks = tokio::task::JoinSet::new();
+                for sink in sinks {
+                    tasks.spawn(sink.run());
+                }
+                while tasks.join_next().await.is_some() {}
+            });
+        })
+        .map_err(|error| format!("the thread of the sinks: {error}"))
+}
+
+/// Puts an input beside those of the adapters; waits while the core is busy.
+pub async fn tell(inputs: &InputSender, input: Input) {
+    if inputs.send(vec![input]).await.is_err() {
+        tracing::debug!("the core is gone");
+    }
+}

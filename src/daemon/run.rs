@@ -1,0 +1,169 @@
+//! `lwm2mqtt run`: the gateway as a service.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::gateway::{Gateway, tell};
+use super::knowledge::{self, Knowledge};
+use super::sources::with_sources;
+use super::{demo, logging};
+use crate::config::{self, Settings};
+use crate::gateway::vocabulary::Input;
+use crate::io::{InputSender, files};
+
+/// How the gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to stop.
+    Fine,
+    /// Something that it needs could not be had.
+    Failed,
+    /// A configuration or mapping file is wrong.
+    Wrong,
+}
+
+/// How often the models folder is looked at.
+const MODELS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs the gateway until SIGTERM or SIGINT. `strict`: a broken mapping ends it with exit code 2.
+pub fn run(file: Option<&Path>, strict: bool) -> Exit {
+    let loaded = with_sources(|sources| config::load(file, sources));
+    let Some(settings) = loaded.settings else {
+        for problem in &loaded.problems {
+            complain(&problem.to_string());
+        }
+        return Exit::Wrong;
+    };
+    if let Err(error) = logging::start(&settings.log) {
+        complain(&error);
+        return Exit::Wrong;
+    }
+    match &loaded.file {
+        Some(file) => tracing::info!(file = %file.display(), "configuration"),
+        None => tracing::info!("no configuration file: built-in defaults are used"),
+    }
+    let knowledge = knowledge::read(&settings);
+    tell_problems(&knowledge);
+    if knowledge.broken && strict {
+        return Exit::Wrong;
+    }
+    if let Err(error) = demo::start_broker(&settings) {
+        tracing::error!(error, "the embedded broker does not run");
+        return Exit::Failed;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime");
+            return Exit::Failed;
+        }
+    };
+    match runtime.block_on(serve(settings, knowledge)) {
+        Ok(()) => Exit::Fine,
+        Err(error) => {
+            tracing::error!(error, "the gateway could not be started");
+            Exit::Failed
+        }
+    }
+}
+
+async fn serve(settings: Settings, knowledge: Knowledge) -> Result<(), String> {
+    let mut gateway = Gateway::build(&settings, &knowledge)?;
+    let mut terminate = listen_to(SignalKind::terminate())?;
+    let mut interrupt = listen_to(SignalKind::interrupt())?;
+    let hangup = listen_to(SignalKind::hangup())?;
+    let reload_asked = gateway.take_reload_asked();
+    let inputs = gateway.inputs();
+    let health = knowledge.broken.then(|| first_problem(&knowledge));
+    if let Some(failure) = health {
+        tell(&inputs, Input::MappingHealth { failure: Some(failure) }).await;
+    }
+    for address in &gateway.lwm2m_addresses {
+        tracing::info!("LwM2M listens on coap://{address}");
+    }
+    for address in &gateway.http_addresses {
+        tracing::info!("HTTP listens on http://{address}");
+    }
+    notify_service_manager(&[sd_notify::NotifyState::Ready]);
+    let reloading = reload_when_asked(settings, inputs, hangup, reload_asked);
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        notify_service_manager(&[sd_notify::NotifyState::Stopping]);
+    };
+    tokio::select! {
+        () = gateway.run(stop) => Ok(()),
+        () = reloading => Ok(()),
+    }
+}
+
+/// Tells the service manager, where there is one.
+fn notify_service_manager(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+fn listen_to(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|error| format!("signals cannot be received: {error}"))
+}
+
+/// Reads mappings and models anew at SIGHUP, on request, and when a file of the models folder changed. Never ends.
+async fn reload_when_asked(
+    settings: Settings,
+    inputs: InputSender,
+    mut hangup: Signal,
+    mut asked: tokio::sync::mpsc::Receiver<()>,
+) {
+    let mut look = tokio::time::interval(MODELS_INTERVAL);
+    let mut models = files::fingerprint(&settings.gateway.models);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            Some(()) = asked.recv() => {}
+            _ = look.tick() => {
+                let seen = files::fingerprint(&settings.gateway.models);
+                if seen == models {
+                    continue;
+                }
+                tracing::info!("the models folder changed");
+            }
+        }
+        models = files::fingerprint(&settings.gateway.models);
+        let knowledge = knowledge::read(&settings);
+        tell_problems(&knowledge);
+        if knowledge.broken {
+            // The plan in force stays.
+            tell(&inputs, Input::MappingHealth { failure: Some(first_problem(&knowledge)) }).await;
+            continue;
+        }
+        tell(&inputs, Input::Model { model: knowledge.model }).await;
+        tell(&inputs, Input::Plan { plan: knowledge.plan }).await;
+        tell(&inputs, Input::MappingHealth { failure: None }).await;
+    }
+}
+
+fn tell_problems(knowledge: &Knowledge) {
+    for problem in &knowledge.problems {
+        tracing::warn!("{problem}");
+    }
+    if knowledge.broken {
+        tracing::error!("the mapping files cannot be used: the last good mapping stays in force");
+    }
+}
+
+fn first_problem(knowledge: &Knowledge) -> String {
+    let first = knowledge.problems.iter().find(|problem| problem.contains("error"));
+    first.cloned().unwrap_or_else(|| "the mapping files cannot be read".to_owned())
+}
+
+/// Before the log runs there is only standard error.
+fn complain(line: &str) {
+    use std::io::Write as _;
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

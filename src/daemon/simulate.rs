@@ -1,0 +1,94 @@
+//! `lwm2mqtt simulate`: a fleet of simulated devices against any LwM2M server.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+use crate::io::fleet::{FleetConfiguration, run_fleet_until};
+use crate::simulator::scripts::DeviceKind;
+use crate::simulator::statistics::FleetReport;
+
+/// The default port of `coap://`.
+const COAP_PORT: u16 = 5683;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    /// `coap://HOST[:PORT]`.
+    pub server: String,
+    /// Number of devices.
+    pub devices: u32,
+    /// Time between reports of a device; zero: the next as soon as the last was acknowledged.
+    pub interval: Duration,
+    /// Length of the run; `None`: until Ctrl-C.
+    pub duration: Option<Duration>,
+    /// Start of the endpoint names.
+    pub endpoint_prefix: Option<String>,
+    /// Registrations started in a second; `None`: the fleet's own pace.
+    pub registrations_per_second: Option<f64>,
+    /// What the devices are.
+    pub kind: DeviceKind,
+}
+
+/// Runs the fleet on this thread.
+///
+/// # Errors
+/// In words for the operator: an address that cannot be used, too few files allowed.
+pub fn simulate(simulation: &Simulation) -> Result<FleetReport, String> {
+    let server = server_address(&simulation.server)?;
+    let mut configuration = FleetConfiguration::new(server, simulation.devices);
+    configuration.interval = simulation.interval;
+    configuration.duration = simulation.duration;
+    configuration.kind = simulation.kind;
+    if let Some(prefix) = &simulation.endpoint_prefix {
+        configuration.endpoint_prefix.clone_from(prefix);
+    }
+    if let Some(pace) = simulation.registrations_per_second {
+        configuration.registrations_per_second = pace;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))?;
+    runtime.block_on(async {
+        let stop = async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        run_fleet_until(configuration, stop).await.map_err(|error| error.to_string())
+    })
+}
+
+fn server_address(uri: &str) -> Result<SocketAddr, String> {
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return Err(format!("'{uri}' is no server address; write it like coap://127.0.0.1:5683"));
+    };
+    if scheme != "coap" {
+        return Err(format!("{scheme}:// is not served by this version; use coap://"));
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    let has_port = authority.rsplit_once(':').is_some_and(|(host, port)| {
+        !port.is_empty()
+            && port.bytes().all(|byte| byte.is_ascii_digit())
+            && (!host.contains(':') || host.ends_with(']'))
+    });
+    let with_port = if has_port { authority.to_owned() } else { format!("{authority}:{COAP_PORT}") };
+    let mut found = with_port.to_socket_addrs().map_err(|error| format!("'{authority}': {error}"))?;
+    found.next().ok_or_else(|| format!("'{authority}' has no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_with_or_without_port() {
+        assert_eq!(server_address("coap://127.0.0.1"), Ok("127.0.0.1:5683".parse().unwrap()));
+        assert_eq!(server_address("coap://127.0.0.1:99/"), Ok("127.0.0.1:99".parse().unwrap()));
+        assert_eq!(server_address("coap://[::1]"), Ok("[::1]:5683".parse().unwrap()));
+        assert_eq!(server_address("coap://[::1]:77"), Ok("[::1]:77".parse().unwrap()));
+        for refused in ["127.0.0.1", "coaps://127.0.0.1", "coap://"] {
+            assert!(server_address(refused).is_err(), "{refused}");
+        }
+    }
+}
