@@ -522,7 +522,12 @@ impl Host {
                         self.sink(SinkInput::Rejected { delivery, reason: "no".to_owned() });
                     }
                 }
-                2 => self.sink(SinkInput::Acknowledged { delivery: DeliveryId(u64::from(choices.byte())) }),
+                2 => {
+                    // Also one that is not in flight, or not the oldest.
+                    let delivery = DeliveryId(u64::from(choices.byte()));
+                    self.in_flight.retain(|known| *known != delivery);
+                    self.sink(SinkInput::Acknowledged { delivery });
+                }
                 _ => self.acknowledge(),
             },
             16 => {
