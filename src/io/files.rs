@@ -66,50 +66,6 @@ pub fn host_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_too_long_or_no_text_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.toml");
-        std::fs::write(&path, "a = 1").unwrap();
-        assert_eq!(read_text(&path).unwrap(), "a = 1");
-        assert_eq!(list_folder(folder.path()).unwrap(), std::slice::from_ref(&path));
-        std::fs::write(&path, [0xff]).unwrap();
-        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        std::fs::File::create(&path).unwrap().set_len(MAX_TEXT_BYTES + 1).unwrap();
-        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-    }
-
-    #[test]
-    fn a_fingerprint_changes_with_the_files_and_only_then() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let mut seen = vec![fingerprint(&path("nowhere")), fingerprint(folder.path())];
-        let mut changed = |what: &str| {
-            let now = fingerprint(folder.path());
-            assert_eq!(now, fingerprint(folder.path()), "{what}");
-            assert!(!seen.contains(&now), "{what}");
-            seen.push(now);
-        };
-        std::fs::write(path("a.xml"), "one").unwrap();
-        changed("a file came");
-        std::fs::write(path("b.xml"), "one").unwrap();
-        changed("another came");
-        std::fs::write(path("a.xml"), "longer").unwrap();
-        changed("one became longer");
-        let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(60);
-        std::fs::File::options().write(true).open(path("a.xml")).unwrap().set_modified(later).unwrap();
-        changed("one was written at another time");
-        std::fs::rename(path("b.xml"), path("c.xml")).unwrap();
-        changed("one was renamed");
-        std::fs::remove_file(path("c.xml")).unwrap();
-        changed("one went");
-    }
-}
-
 /// Writes a file in one step: readers see the old text or the new one, also after a power cut.
 ///
 /// # Errors
@@ -168,4 +124,48 @@ pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_or_no_text_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "a = 1").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "a = 1");
+        assert_eq!(list_folder(folder.path()).unwrap(), std::slice::from_ref(&path));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        std::fs::File::create(&path).unwrap().set_len(MAX_TEXT_BYTES + 1).unwrap();
+        assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_the_files_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut seen = vec![fingerprint(&path("nowhere")), fingerprint(folder.path())];
+        let mut changed = |what: &str| {
+            let now = fingerprint(folder.path());
+            assert_eq!(now, fingerprint(folder.path()), "{what}");
+            assert!(!seen.contains(&now), "{what}");
+            seen.push(now);
+        };
+        std::fs::write(path("a.xml"), "one").unwrap();
+        changed("a file came");
+        std::fs::write(path("b.xml"), "one").unwrap();
+        changed("another came");
+        std::fs::write(path("a.xml"), "longer").unwrap();
+        changed("one became longer");
+        let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(60);
+        std::fs::File::options().write(true).open(path("a.xml")).unwrap().set_modified(later).unwrap();
+        changed("one was written at another time");
+        std::fs::rename(path("b.xml"), path("c.xml")).unwrap();
+        changed("one was renamed");
+        std::fs::remove_file(path("c.xml")).unwrap();
+        changed("one went");
+    }
 }
