@@ -86,7 +86,7 @@ impl Host {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                () = any_readable(&self.listeners) => {}
+                () = any_ready(&self.listeners) => {}
                 batch = self.inputs.recv() => match batch {
                     Some(batch) => self.take(batch, &mut turn),
                     None => break,
@@ -307,9 +307,27 @@ enum Read {
     Retained { sink: SinkIndex, after: Option<String>, max_rows: usize },
 }
 
-/// Resolves when one of the listeners has something, or something to say about what it cannot.
-async fn any_readable(listeners: &[UdpListener]) {
-    let mut waiting: Vec<_> = listeners.iter().map(|listener| Box::pin(listener.readable())).collect();
+/// Resolves when a listener has something, or can send what waits.
+async fn any_ready(listeners: &[UdpListener]) {
+    let mut waiting: Vec<_> = listeners
+        .iter()
+        .map(|listener| {
+            Box::pin(async move {
+                let ready = if listener.has_queued() {
+                    tokio::select! {
+                        readable = listener.readable() => readable,
+                        writable = listener.writable() => writable,
+                    }
+                } else {
+                    listener.readable().await
+                };
+                if ready.is_err() {
+                    // The runtime gives this socket up; turning round and round would help nobody.
+                    std::future::pending::<()>().await;
+                }
+            })
+        })
+        .collect();
     std::future::poll_fn(|context| {
         let ready = waiting.iter_mut().any(|future| future.as_mut().poll(context).is_ready());
         if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }

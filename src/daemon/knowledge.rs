@@ -63,5 +63,8 @@ fn last_good(settings: &Settings, model: Arc<ObjectModel>, mut problems: Vec<Str
 
 fn keep(path: &Path, files: &[MappingFile]) -> std::io::Result<()> {
     let pairs: Vec<(&str, &str)> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
+    if let Some(folder) = path.parent() {
+        files::make_folder(folder)?;
+    }
     files::replace_text(path, &serde_json::to_string(&pairs).unwrap_or_default())
 }

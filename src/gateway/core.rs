@@ -157,7 +157,10 @@ impl Core {
                 self.services.outputs.push_back(Output::Answer { request, answer });
             }
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
-            Input::Stop => self.bridge.publish_stop(&mut self.services),
+            Input::Stop => {
+                self.devices.publish_waiting_values(&mut self.services);
+                self.bridge.publish_stop(&mut self.services);
+            }
         }
         self.end_of_input();
     }

@@ -195,6 +195,10 @@ pub struct Device {
     pub settings: DeviceSettings,
     /// Latest values by key.
     pub keys: BTreeMap<String, KeyState>,
+    /// When the retained `values` were published last.
+    pub values_published_at: Option<Instant>,
+    /// When they are due again, if they changed since.
+    pub values_due: Option<Instant>,
     /// Values no rule took.
     pub unmapped: BTreeMap<Path, Unmapped>,
     /// Formats.
@@ -254,6 +258,8 @@ impl Device {
             selection: Selection::default(),
             settings: DeviceSettings::default(),
             keys: BTreeMap::new(),
+            values_published_at: None,
+            values_due: None,
             unmapped: BTreeMap::new(),
             formats: FormatMemory::default(),
             formats_of: None,
@@ -343,6 +349,7 @@ impl Device {
         for key in self.keys.values() {
             consider(key.due);
         }
+        consider(self.values_due);
         consider(self.commands.next_deadline(clock_instant_of));
         earliest
     }

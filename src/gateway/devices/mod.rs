@@ -249,6 +249,18 @@ impl Devices {
         }
     }
 
+    /// Puts a device under `deadline` unless it already stands under an earlier one.
+    pub(super) fn schedule_by(&mut self, key: usize, deadline: Instant) {
+        let Some(device) = self.table.get_mut(key) else { return };
+        if device.scheduled.is_some_and(|scheduled| scheduled <= deadline) {
+            return;
+        }
+        if let Some(scheduled) = device.scheduled.replace(deadline) {
+            self.timers.remove(&(scheduled, key));
+        }
+        self.timers.insert((deadline, key));
+    }
+
     /// When the next device is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(deadline, _)| *deadline)

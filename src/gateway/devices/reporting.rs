@@ -4,6 +4,7 @@
 //! and an event: nothing is dropped without a trace. Values of one time stamp leave in one message, oldest first.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -22,6 +23,9 @@ use crate::northbound::topic::encode_level;
 
 /// Manufacturer, model and firmware: resources of the device object that mappings may match on.
 const FACT_RESOURCES: [(u16, u8); 3] = [(0, 0), (1, 1), (3, 2)];
+
+/// Least time between two publications of the retained `values` of a device.
+const VALUES_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Devices {
     /// Takes the samples of one payload. `to_notify`: they came by an observation that a command made.
@@ -177,13 +181,55 @@ impl Devices {
             self.publish_telemetry(services, key, *ts, group);
         }
         if values_changed {
-            self.publish_latest(services, key, KeyKind::Telemetry);
+            self.publish_values_soon(services, key);
         }
         if attributes_changed {
             self.publish_latest(services, key, KeyKind::Attribute);
         }
         if new_keys {
             self.publish_info(services, key);
+        }
+    }
+
+    /// The retained `values` are what a newcomer sees; whoever wants every sample has `telemetry`. So they follow a
+    /// device that reports quickly at a pace that spares broker and disk.
+    fn publish_values_soon(&mut self, services: &mut Services, key: usize) {
+        let Some(device) = self.table.get_mut(key) else { return };
+        let next = device.values_published_at.map(|at| at + VALUES_INTERVAL);
+        match next {
+            Some(next) if next > services.now => {
+                if device.values_due.is_none() {
+                    device.values_due = Some(next);
+                    self.schedule_by(key, next);
+                }
+            }
+            _ => {
+                device.values_published_at = Some(services.now);
+                device.values_due = None;
+                self.publish_latest(services, key, KeyKind::Telemetry);
+            }
+        }
+    }
+
+    /// Publishes values that waited for their turn.
+    pub(super) fn publish_due_values(&mut self, services: &mut Services, key: usize) {
+        let Some(device) = self.table.get_mut(key) else { return };
+        if device.values_due.is_some_and(|due| due <= services.now) {
+            device.values_published_at = Some(services.now);
+            device.values_due = None;
+            self.publish_latest(services, key, KeyKind::Telemetry);
+        }
+    }
+
+    /// Publishes all values that wait for their turn: the gateway stops.
+    pub fn publish_waiting_values(&mut self, services: &mut Services) {
+        let waiting: Vec<usize> =
+            self.table.iter().filter(|(_, device)| device.values_due.is_some()).map(|(key, _)| key).collect();
+        for key in waiting {
+            if let Some(device) = self.table.get_mut(key) {
+                device.values_due = None;
+            }
+            self.publish_latest(services, key, KeyKind::Telemetry);
         }
     }
 

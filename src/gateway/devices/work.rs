@@ -250,6 +250,7 @@ impl Devices {
         self.watch_observations(key, now);
         self.queue_periodic_reads(key, now);
         self.report_due_keys(services, key);
+        self.publish_due_values(services, key);
         self.advance(services, key);
     }
 
