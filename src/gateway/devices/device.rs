@@ -199,6 +199,8 @@ pub struct Device {
     pub values_published_at: Option<Instant>,
     /// When they are due again, if they changed since.
     pub values_due: Option<Instant>,
+    /// When the retained `info` is due, if the set of keys changed.
+    pub info_due: Option<Instant>,
     /// Values no rule took.
     pub unmapped: BTreeMap<Path, Unmapped>,
     /// Formats.
@@ -260,6 +262,7 @@ impl Device {
             keys: BTreeMap::new(),
             values_published_at: None,
             values_due: None,
+            info_due: None,
             unmapped: BTreeMap::new(),
             formats: FormatMemory::default(),
             formats_of: None,
@@ -350,6 +353,7 @@ impl Device {
             consider(key.due);
         }
         consider(self.values_due);
+        consider(self.info_due);
         consider(self.commands.next_deadline(clock_instant_of));
         earliest
     }

@@ -118,9 +118,14 @@ impl Devices {
             self.by_location.remove(&previous.location);
         }
         self.by_location.insert(location.clone(), key);
+        let former = [Some(device.peer), device.alternate_peer.take()];
+        for former in former.into_iter().flatten().map(|former| (former.listener, former.remote)) {
+            if self.by_address.get(&former) == Some(&key) {
+                self.by_address.remove(&former);
+            }
+        }
         self.by_address.insert((peer.listener, peer.remote), key);
         device.peer = peer;
-        device.alternate_peer = None;
         device.answer_pending = true;
         device.reads.clear();
         device.facts.lwm2m_version = Some(request.version);
@@ -221,7 +226,7 @@ impl Devices {
             registration.root = list.root;
             device.facts.objects = list.objects;
         }
-        self.by_address.insert((peer.listener, peer.remote), key);
+        self.remember_address(key, peer);
         self.heard(services, key, peer, bytes);
         if new_objects {
             self.select_mapping(services, key);
@@ -236,6 +241,19 @@ impl Devices {
         self.schedule(services, key);
         services.journal.when_durable(Held::Device(key));
         if changed || new_objects { Reply::when_durable(Code::CHANGED) } else { Reply::now(Code::CHANGED) }
+    }
+
+    /// Two addresses of a device are known: that of its Register and the one heard last. Some clients send every
+    /// Update from another port.
+    fn remember_address(&mut self, key: usize, peer: Peer) {
+        let former = self.table.get(key).and_then(|device| device.alternate_peer);
+        if let Some(former) = former {
+            let address = (former.listener, former.remote);
+            if self.by_address.get(&address) == Some(&key) {
+                self.by_address.remove(&address);
+            }
+        }
+        self.by_address.insert((peer.listener, peer.remote), key);
     }
 
     pub(super) fn deregister(&mut self, services: &mut Services, peer: Peer, location: &str, bytes: usize) -> Reply {

@@ -187,7 +187,12 @@ impl Devices {
             self.publish_latest(services, key, KeyKind::Attribute);
         }
         if new_keys {
-            self.publish_info(services, key);
+            // A device that comes up brings its keys one by one.
+            let due = services.now + VALUES_INTERVAL;
+            if let Some(device) = self.table.get_mut(key) {
+                device.info_due = Some(due);
+            }
+            self.schedule_by(key, due);
         }
     }
 
@@ -218,6 +223,26 @@ impl Devices {
             device.values_published_at = Some(services.now);
             device.values_due = None;
             self.publish_latest(services, key, KeyKind::Telemetry);
+        }
+        let Some(device) = self.table.get_mut(key) else { return };
+        if device.info_due.is_some_and(|due| due <= services.now) {
+            self.publish_info(services, key);
+        }
+    }
+
+    /// After a change of the plan: keys that no rule makes of their path any more are forgotten.
+    pub(super) fn forget_stale_keys(&mut self, services: &mut Services, key: usize) {
+        let plan = services.plan.clone();
+        let Some(device) = self.table.get_mut(key) else { return };
+        let (selection, facts) = (&device.selection, &device.facts);
+        let before = device.keys.len();
+        device.keys.retain(|name, state| {
+            let Some(path) = state.path else { return true };
+            plan.keys_of_path(selection, facts, &path).iter().any(|(_, made)| made == name)
+        });
+        if device.keys.len() != before {
+            self.publish_latest(services, key, KeyKind::Telemetry);
+            self.publish_latest(services, key, KeyKind::Attribute);
         }
     }
 
@@ -446,7 +471,8 @@ impl Devices {
 
     /// Publishes the retained `info`.
     pub(super) fn publish_info(&mut self, services: &mut Services, key: usize) {
-        let Some(device) = self.table.get(key) else { return };
+        let Some(device) = self.table.get_mut(key) else { return };
+        device.info_due = None;
         let facts = &device.facts;
         let keys: serde_json::Map<String, Json> = device
             .keys

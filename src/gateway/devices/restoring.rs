@@ -83,6 +83,7 @@ impl Devices {
     /// The plan, the model or the facts of a device changed.
     pub fn reselect(&mut self, services: &mut Services, key: usize) {
         self.select_mapping(services, key);
+        self.forget_stale_keys(services, key);
         self.publish_info(services, key);
         self.advance(services, key);
     }
