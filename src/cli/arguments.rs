@@ -138,6 +138,9 @@ pub struct ExplainArguments {
     /// A mapping file to try instead of the current ones
     #[arg(long, value_name = "FILE")]
     pub mapping: Option<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
     /// The running gateway [default: $LWM2MQTT_URL, the one of the configuration]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

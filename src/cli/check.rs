@@ -1,18 +1,17 @@
-//! `check`: every problem of the configuration and the mappings.
+//! `check`: every problem of the configuration, the object definitions, the mappings and their examples.
 
 use std::io;
 
 use super::arguments::ConfigArguments;
 use super::{Ending, Terminal};
-use crate::config::{Sources, load, read_mappings};
+use crate::config::{Settings, Sources, load, read_mappings, read_models};
+use crate::gateway::preview::run_message_examples;
 use crate::mapping::{Plan, Problem, Severity};
-use crate::model::object::ObjectModel;
 
 /// Tells every problem on standard output; warnings alone are fine.
 pub(super) fn check(
     arguments: &ConfigArguments,
     sources: &Sources<'_>,
-    model: &ObjectModel,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Ending> {
     let loaded = load(arguments.config.as_deref(), sources);
@@ -23,13 +22,22 @@ pub(super) fn check(
     let name = loaded.file.map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
     let mut checked = name;
     if let Some(settings) = &loaded.settings {
-        let (files, problems) = read_mappings(settings, sources);
-        errors += problems.len();
-        for problem in &problems {
+        let (model, problems) = read_models(settings, sources);
+        let (files, unreadable) = read_mappings(settings, sources);
+        for problem in problems.iter().chain(&unreadable) {
+            errors += 1;
             terminal.say(&problem.to_string())?;
         }
-        let compiled = Plan::compile(&files, model, settings.gateway.default_mapping);
-        for problem in &compiled.problems {
+        let compiled = Plan::compile(&files, &model, settings.gateway.default_mapping);
+        let mut problems = compiled.problems;
+        if let Some(plan) = &compiled.plan {
+            problems.extend(unknown_sinks(plan, settings));
+            let mut failed = plan.run_examples();
+            failed.extend(run_message_examples(plan));
+            failed.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
+            problems.extend(failed);
+        }
+        for problem in &problems {
             errors += usize::from(problem.severity == Severity::Error);
             terminal.say(&shown(problem))?;
         }
@@ -47,6 +55,22 @@ pub(super) fn check(
         errors => terminal.say(&format!("{checked}: {errors} errors"))?,
     }
     Ok(if errors == 0 { Ending::Fine } else { Ending::Wrong })
+}
+
+/// Mapping files may be shared by gateways with different sinks, so that this is no error.
+fn unknown_sinks(plan: &Plan, settings: &Settings) -> Vec<Problem> {
+    let known = |name: &str| settings.sinks.iter().any(|sink| *sink.core.name == *name);
+    plan.sink_references()
+        .into_iter()
+        .filter(|reference| !known(&reference.sink))
+        .map(|reference| Problem {
+            severity: Severity::Warning,
+            file: reference.file,
+            line: Some(reference.line),
+            message: format!("no sink is called '{}': nothing leaves there", reference.sink),
+            hint: format!("the configuration has no [sink.{}]", reference.sink),
+        })
+        .collect()
 }
 
 /// A problem of a mapping in the form of those of the configuration.

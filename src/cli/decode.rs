@@ -1,18 +1,21 @@
 //! `decode`: one payload or one CoAP message, as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::arguments::DecodeArguments;
 use super::{Ending, Terminal};
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
+use crate::model::report::Sample;
 use crate::model::time::WallTime;
+use crate::model::value::Value;
 use crate::protocol::coap::message::{Message, MessageType};
 use crate::protocol::coap::option::OptionNumber;
-use crate::protocol::content::{self, ContentFormat, DecodeContext, Decoded};
+use crate::protocol::content::{self, Changes, ContentFormat, DecodeContext, Decoded};
+use crate::protocol::lwm2m::link_format::{self, Link};
 
 /// Prints what the bytes mean. `received` is where relative times count from.
 pub(super) fn decode(
@@ -28,6 +31,10 @@ pub(super) fn decode(
             return Ok(Ending::Wrong);
         }
     };
+    if let Some(problem) = arguments.format.and_then(|format| unfit_base(format, base)) {
+        terminal.complain(&format!("error: --path: {problem}"))?;
+        return Ok(Ending::Wrong);
+    }
     let bytes = match parse_hex(&arguments.hex) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -58,6 +65,20 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
     })
 }
 
+/// Why a payload of this format says nothing on `base`; `None` if it does.
+fn unfit_base(format: ContentFormat, base: Path) -> Option<String> {
+    match format.current() {
+        ContentFormat::TEXT | ContentFormat::OPAQUE | ContentFormat::CBOR if base.depth() < 3 => {
+            Some(format!("{format} is the value of one resource; name it, such as --path /3303/0/5700"))
+        }
+        ContentFormat::TLV if base.depth() < 1 => {
+            Some("tlv does not name its object; name at least that, such as --path /3303/0".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Values, or what else a payload of the format may hold: values to delete, bare paths, links.
 fn decode_content(
     format: ContentFormat,
     bytes: &[u8],
@@ -65,36 +86,76 @@ fn decode_content(
     model: &ObjectModel,
     received: WallTime,
 ) -> Result<Json, String> {
+    if format == ContentFormat::LINK_FORMAT {
+        return decode_links(bytes);
+    }
     let objects = BTreeMap::new();
     let types = DeviceModel { model, objects: &objects, enabler: None };
     let context = DecodeContext { base, root: "", types: &types, received };
-    content::decode(format, bytes, &context).map(|decoded| shown(&decoded)).map_err(|error| error.to_string())
+    let error = match content::decode(format, bytes, &context) {
+        Ok(decoded) => return Ok(shown(&decoded)),
+        Err(error) => error,
+    };
+    // A writing payload may delete instances by null, a composite request may name paths alone. Neither are values.
+    if let Ok(changes) = content::decode_changes(format, bytes, &context) {
+        return Ok(shown_changes(&changes));
+    }
+    if let Ok(paths) = content::decode_paths(format, bytes, "") {
+        return Ok(json!({ "paths": paths.iter().map(ToString::to_string).collect::<Vec<_>>() }));
+    }
+    Err(error.to_string())
 }
 
-/// Values by path; samples with a time of their own as records, since one path may have several.
+/// Values by path. If any sample has a time of its own or a path comes twice, all are records; `ts` is null for "now".
 fn shown(decoded: &Decoded) -> Json {
-    let (mut values, mut records) = (serde_json::Map::new(), Vec::new());
-    for sample in &decoded.samples {
-        // A number that is not finite has no JSON form.
-        let value = sample.value.to_json().unwrap_or(Json::Null);
-        match sample.ts {
-            Some(ts) => {
-                records.push(json!({ "path": sample.path.to_string(), "value": value, "ts": ts.millis() }));
-            }
-            None => drop(values.insert(sample.path.to_string(), value)),
-        }
+    let samples = &decoded.samples;
+    let paths: BTreeSet<Path> = samples.iter().map(|sample| sample.path).collect();
+    // A number that is not finite has no JSON form.
+    let value = |value: &Value| value.to_json().unwrap_or(Json::Null);
+    let mut json = if paths.len() < samples.len() || samples.iter().any(|sample| sample.ts.is_some()) {
+        let record = |sample: &Sample| {
+            let ts = sample.ts.map(WallTime::millis);
+            json!({ "path": sample.path.to_string(), "value": value(&sample.value), "ts": ts })
+        };
+        json!({ "records": samples.iter().map(record).collect::<Vec<_>>() })
+    } else {
+        let values = samples.iter().map(|sample| (sample.path.to_string(), value(&sample.value)));
+        json!({ "values": values.collect::<Map<_, _>>() })
+    };
+    tell_quirks(&mut json, &decoded.quirks);
+    json
+}
+
+/// What a writing payload asks for; null deletes.
+fn shown_changes(changes: &Changes) -> Json {
+    let values = changes.changes.iter().map(|(path, value)| {
+        let value = value.as_ref().and_then(Value::to_json).unwrap_or(Json::Null);
+        (path.to_string(), value)
+    });
+    let mut json = json!({ "values": values.collect::<Map<_, _>>() });
+    tell_quirks(&mut json, &changes.quirks);
+    json
+}
+
+fn tell_quirks(json: &mut Json, quirks: &[&str]) {
+    if !quirks.is_empty() {
+        json["quirks"] = quirks.to_vec().into();
     }
-    let mut json = serde_json::Map::new();
-    if !values.is_empty() || records.is_empty() {
-        json.insert("values".to_owned(), values.into());
-    }
-    if !records.is_empty() {
-        json.insert("records".to_owned(), records.into());
-    }
-    if !decoded.quirks.is_empty() {
-        json.insert("quirks".to_owned(), decoded.quirks.clone().into());
-    }
-    json.into()
+}
+
+fn decode_links(bytes: &[u8]) -> Result<Json, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("no UTF-8: {error}"))?;
+    let (links, deviations) = link_format::parse_leniently(text).map_err(|error| error.to_string())?;
+    let shown_link = |link: &Link| {
+        let parameters: Vec<Json> =
+            link.parameters.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        json!({ "target": link.target, "parameters": parameters })
+    };
+    let mut json = json!({ "links": links.iter().map(shown_link).collect::<Vec<_>>() });
+    let quirks = [(deviations.blanks, "blanks"), (deviations.empty_elements, "empty_elements")];
+    let quirks: Vec<&str> = quirks.into_iter().filter(|(found, _)| *found).map(|(_, word)| word).collect();
+    tell_quirks(&mut json, &quirks);
+    Ok(json)
 }
 
 fn decode_message(bytes: &[u8], base: Path, model: &ObjectModel, received: WallTime) -> Result<Json, String> {
@@ -215,8 +276,6 @@ mod tests {
 
     #[test]
     fn samples_with_times_become_records() {
-        use crate::model::report::Sample;
-        use crate::model::value::Value;
         let path = Path::resource(3303, 0, 5700);
         let at = |ts| Sample { path, value: Value::Float(21.5), ts };
         let one = Decoded { samples: vec![at(None)], quirks: Vec::new() };
@@ -233,5 +292,9 @@ mod tests {
             })
         );
         assert_eq!(shown(&Decoded::default()), json!({ "values": {} }));
+        let mixed = Decoded { samples: vec![at(Some(WallTime::from_millis(1))), at(None)], quirks: Vec::new() };
+        assert_eq!(shown(&mixed)["records"][1]["ts"], Json::Null);
+        let twice = Decoded { samples: vec![at(None), at(None)], quirks: Vec::new() };
+        assert_eq!(shown(&twice)["records"].as_array().unwrap().len(), 2, "no value is lost");
     }
 }

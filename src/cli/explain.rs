@@ -1,35 +1,42 @@
-//! `explain`: what the mappings make of a value.
+//! `explain`: what the mappings make of a value: the rule that takes it, the keys, the messages, or why there are none.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::arguments::ExplainArguments;
 use super::check::shown;
+use super::explanation::Explanation;
 use super::gateway_api::{NoAnswer, address, ask, encode_segment};
 use super::{Ending, Terminal, load_settings};
-use crate::config::{Settings, Sources, read_mappings};
-use crate::mapping::{KeyKind, MappedValue, MappingFile, Plan, ReportPolicy};
+use crate::config::{ReadError, Settings, Sources, read_mappings, read_models};
+use crate::gateway::preview::{PreviewSink, preview_messages};
+use crate::mapping::{MappingFile, Plan};
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
 use crate::model::report::{DeviceFacts, RegisteredObject, Sample};
-use crate::model::units::format_duration;
+use crate::model::time::WallTime;
 use crate::model::value::{ResourceType, Value};
 
 /// A complaint and how the command ends by it.
 type Refusal = (Ending, String);
 
-/// Prints what becomes of the value, as JSON.
+/// Prints what becomes of the value. `now` is the time of the messages.
 pub(super) fn explain(
     arguments: &ExplainArguments,
     sources: &Sources<'_>,
-    model: &ObjectModel,
+    now: WallTime,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Ending> {
     let Some(settings) = load_settings(&arguments.config, sources, terminal)? else { return Ok(Ending::Wrong) };
-    match explained(arguments, &settings, sources, model) {
-        Ok(json) => terminal.say_json(&json).map(|()| Ending::Fine),
+    let (model, problems) = read_models(&settings, sources);
+    for problem in &problems {
+        terminal.complain(&problem.to_string())?;
+    }
+    match explained(arguments, &settings, sources, &model, now) {
+        Ok(explanation) if arguments.json => terminal.say_json(&explanation.to_json()).map(|()| Ending::Fine),
+        Ok(explanation) => terminal.say(explanation.to_text().trim_end()).map(|()| Ending::Fine),
         Err((ending, reason)) => {
             terminal.complain(&reason)?;
             Ok(ending)
@@ -42,7 +49,8 @@ fn explained(
     settings: &Settings,
     sources: &Sources<'_>,
     model: &ObjectModel,
-) -> Result<Json, Refusal> {
+    now: WallTime,
+) -> Result<Explanation, Refusal> {
     let wrong = |reason: String| (Ending::Wrong, reason);
     let path = model.parse_path(&arguments.path).map_err(|error| wrong(format!("error: --path: {error}")))?;
     if path.depth() < 3 {
@@ -61,31 +69,20 @@ fn explained(
     let view = DeviceModel { model, objects: &facts.objects, enabler: facts.lwm2m_version };
     let resource_type = view.resource(&path).and_then(|resource| resource.resource_type);
     let value = match &arguments.value {
-        Some(text) => typed(text, resource_type).map_err(|error| wrong(format!("error: --value: {error}")))?,
-        None => example_of(resource_type),
+        Some(text) => Some(typed(text, resource_type).map_err(|error| wrong(format!("error: --value: {error}")))?),
+        None => None,
     };
-    let sample = Sample { path, value, ts: None };
-    let uplink = plan.uplink(&plan.select(&facts), &facts, &sample);
-    let mut json = json!({
-        "path": path.to_string(),
-        "endpoint": facts.endpoint,
-        "value": sample.value.to_json(),
-        "value_assumed": arguments.value.is_none(),
-        "values": uplink.values.iter().map(shown_value).collect::<Vec<_>>(),
-        "ignored": uplink.ignored,
-        "failures": uplink.failures,
+    let selection = plan.select(&facts);
+    let steps = plan.explain(&selection, &facts, &path, value.as_ref());
+    let (value, value_assumed) = value.map_or_else(|| (example_of(resource_type), true), |value| (value, false));
+    let samples = [Sample { path, value: value.clone(), ts: None }];
+    let uplink = samples.first().map(|sample| plan.uplink(&selection, &facts, sample)).unwrap_or_default();
+    let messages = settings.sinks.iter().map(|sink| {
+        let sink = PreviewSink { name: &sink.core.name, base: &sink.core.base };
+        (sink.name.to_owned(), preview_messages(&plan, &selection, &facts, &samples, sink, now))
     });
-    if uplink.values.is_empty() {
-        let reason = if uplink.ignored {
-            "an [[ignore]] rule takes it"
-        } else if uplink.failures.is_empty() {
-            "no rule takes it"
-        } else {
-            "the rules that fit cannot use the value"
-        };
-        json["reason"] = reason.into();
-    }
-    Ok(json)
+    let messages = messages.collect();
+    Ok(Explanation { path, facts, value, value_assumed, steps, uplink, messages })
 }
 
 /// The mapping files of the configuration, or the one to try instead.
@@ -98,7 +95,8 @@ fn mapping_files(
         let name = path.display().to_string();
         return match (sources.read_text)(path) {
             Ok(text) => Ok(vec![MappingFile { name, text }]),
-            Err(error) => Err((Ending::Wrong, format!("{name}: error: cannot be read: {error:?}"))),
+            Err(ReadError::NotFound) => Err((Ending::Wrong, format!("{name}: error: there is no such file"))),
+            Err(ReadError::Other(reason)) => Err((Ending::Wrong, format!("{name}: error: cannot be read: {reason}"))),
         };
     }
     let (files, problems) = read_mappings(settings, sources);
@@ -187,29 +185,10 @@ fn example_of(resource_type: Option<ResourceType>) -> Value {
     }
 }
 
-fn shown_value(value: &MappedValue) -> Json {
-    let report = match value.report {
-        ReportPolicy::OnReceive => json!("on_receive"),
-        ReportPolicy::OnChange => json!("on_change"),
-        ReportPolicy::Every(duration) => json!({ "every": format_duration(duration) }),
-        ReportPolicy::OnChangeOrEvery(duration) => json!({ "on_change_or_every": format_duration(duration) }),
-    };
-    let kind = match value.kind {
-        KeyKind::Telemetry => "telemetry",
-        KeyKind::Attribute => "attribute",
-    };
-    let mut json = json!({ "kind": kind, "key": value.key, "value": value.value, "report": report });
-    if let Some(unit) = &value.unit {
-        json["unit"] = (&**unit).into();
-    }
-    if let Some(sinks) = &value.sinks {
-        json["sinks"] = sinks.to_vec().into();
-    }
-    json
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -7,6 +7,7 @@ pub mod arguments;
 mod check;
 mod decode;
 mod explain;
+mod explanation;
 mod gateway_api;
 mod permit_join;
 mod run;
@@ -17,8 +18,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::config::{Loaded, Settings, Sources, json_schema, load};
+use crate::config::{self, Loaded, Settings, Sources, load, read_models};
 use crate::daemon::sources::with_sources;
+use crate::mapping;
 use crate::model::object::ObjectModel;
 use crate::model::time::WallTime;
 use arguments::{Arguments, Command, ConfigArguments, SchemaOf};
@@ -103,25 +105,34 @@ fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_
         Command::Run(arguments) => Ok(run::run(arguments)),
         Command::Demo(arguments) => run::demo(arguments, terminal),
         Command::Simulate(arguments) => run::simulate(arguments, terminal),
-        Command::Check(arguments) => check::check(arguments, sources, &object_model(), terminal),
-        Command::Explain(arguments) => explain::explain(arguments, sources, &object_model(), terminal),
-        Command::Decode(arguments) => decode::decode(arguments, &object_model(), wall_now(), terminal),
+        Command::Check(arguments) => check::check(arguments, sources, terminal),
+        Command::Explain(arguments) => explain::explain(arguments, sources, wall_now(), terminal),
+        Command::Decode(arguments) => {
+            let model = object_model(sources, terminal)?;
+            decode::decode(arguments, &model, wall_now(), terminal)
+        }
         Command::Schema(arguments) => match arguments.of {
-            SchemaOf::Config => terminal.say_json(&json_schema()).map(|()| Ending::Fine),
-            SchemaOf::Mapping => not_wired("schema mapping", terminal),
+            SchemaOf::Config => terminal.say_json(&config::json_schema()).map(|()| Ending::Fine),
+            SchemaOf::Mapping => terminal.say_json(&mapping::json_schema()).map(|()| Ending::Fine),
         },
         Command::PermitJoin(arguments) => permit_join::permit_join(arguments, sources, terminal),
     }
 }
 
-fn not_wired(command: &str, terminal: &mut Terminal<'_>) -> io::Result<Ending> {
-    terminal.complain(&format!("error: '{command}' is not wired into this program"))?;
-    Ok(Ending::Failed)
-}
-
-/// The definitions that this program knows.
-fn object_model() -> ObjectModel {
-    ObjectModel::default()
+/// The built-in definitions and those of the models folder, for a command that needs no configuration: what is wrong
+/// with either is told and costs only the further definitions.
+fn object_model(sources: &Sources<'_>, terminal: &mut Terminal<'_>) -> io::Result<ObjectModel> {
+    let loaded = load(None, sources);
+    let Some(settings) = loaded.settings else {
+        let file = loaded.file.map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string());
+        terminal.complain(&format!("note: {file} is wrong, so that only the built-in object definitions are used"))?;
+        return Ok(ObjectModel::built_in());
+    };
+    let (model, problems) = read_models(&settings, sources);
+    for problem in &problems {
+        terminal.complain(&problem.to_string())?;
+    }
+    Ok(model)
 }
 
 /// The wall clock, from which relative times in a payload count.

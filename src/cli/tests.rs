@@ -15,6 +15,9 @@ use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
 use crate::io::http::HttpServer;
 
+mod decode;
+mod mappings;
+
 struct Ran {
     ending: Ending,
     out: String,
@@ -158,7 +161,7 @@ fn explain_refuses_paths_without_values_and_broken_configurations() {
 
 #[test]
 fn explain_tells_the_value_it_assumed_and_what_becomes_of_it() {
-    let ran = run_line(&["explain", "--path", "/32769/0/1", "--endpoint", "weather-1"]);
+    let ran = run_line(&["explain", "--json", "--path", "/32769/0/1", "--endpoint", "weather-1"]);
     assert_eq!(ran.ending, Ending::Fine, "{}", ran.err);
     let json: Json = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((json["endpoint"].as_str(), json["value_assumed"].as_bool()), (Some("weather-1"), Some(true)));
@@ -224,7 +227,8 @@ fn permit_join_without_a_way_to_the_gateway_says_so() {
 fn explain_uses_what_the_gateway_knows_of_a_device() {
     let (server, address) = gateway();
     let url = format!("http://{address}");
-    let ran = run_line(&["explain", "--path", "/3303/0/5700", "--value", "-21.5", "--device", "a/b", "--url", &url]);
+    let line = ["explain", "--json", "--path", "/3303/0/5700", "--value", "-21.5", "--device", "a/b", "--url", &url];
+    let ran = run_line(&line);
     assert_eq!(ran.ending, Ending::Fine, "{}", ran.err);
     let json: Json = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((json["endpoint"].as_str(), json["value"].as_f64()), (Some("urn:a/b"), Some(-21.5)));
@@ -233,3 +237,9 @@ fn explain_uses_what_the_gateway_knows_of_a_device() {
     assert!(ran.err.contains("nobody"), "{}", ran.err);
     server.stop();
 }
+
+/// A DDF of object 32770 with a float `Sound Level`.
+const OWN_OBJECT: &str = "<LWM2M><Object ObjectType=\"MODefinition\"><Name>Own</Name><ObjectID>32770</ObjectID>\
+    <MultipleInstances>Multiple</MultipleInstances><Mandatory>Optional</Mandatory><Resources>\
+    <Item ID=\"1\"><Name>Sound Level</Name><Operations>R</Operations><MultipleInstances>Single</MultipleInstances>\
+    <Mandatory>Mandatory</Mandatory><Type>Float</Type></Item></Resources></Object></LWM2M>";

@@ -5,6 +5,7 @@
 //! so the same texts always give the same settings. Settings exist only if there is no problem at all.
 
 mod environment;
+mod models;
 mod problem;
 mod read;
 mod read_sink;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use environment::PREFIX as OVERRIDE_PREFIX;
+pub use models::{MAX_MODEL_FILES, read_models};
 pub use problem::Problem;
 pub use schema::json_schema;
 pub use secret::{PemFile, Secret};

@@ -1,13 +1,12 @@
 //! What the gateway knows of objects and mappings: reading, compiling, and the last good mapping.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Settings, read_mappings};
+use crate::config::{Settings, read_mappings, read_models};
 use crate::daemon::sources::with_sources;
 use crate::io::files;
 use crate::mapping::{MappingFile, Plan};
-use crate::model::ddf;
 use crate::model::object::ObjectModel;
 
 /// File in the data folder that holds the mapping files which compiled last.
@@ -29,8 +28,10 @@ pub struct Knowledge {
 ///
 /// Broken mapping files give the plan that worked last, or the built-in one alone, and say so.
 pub fn read(settings: &Settings) -> Knowledge {
-    let mut problems = Vec::new();
-    let model = Arc::new(read_model(&settings.gateway.models, &mut problems));
+    // A definition that cannot be used costs only itself.
+    let (model, unusable) = with_sources(|sources| read_models(settings, sources));
+    let model = Arc::new(model);
+    let mut problems: Vec<String> = unusable.iter().map(ToString::to_string).collect();
     let kept = settings.gateway.data_dir.join(LAST_GOOD);
     let (files, unreadable) = with_sources(|sources| read_mappings(settings, sources));
     if !unreadable.is_empty() {
@@ -63,30 +64,4 @@ fn last_good(settings: &Settings, model: Arc<ObjectModel>, mut problems: Vec<Str
 fn keep(path: &Path, files: &[MappingFile]) -> std::io::Result<()> {
     let pairs: Vec<(&str, &str)> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
     files::replace_text(path, &serde_json::to_string(&pairs).unwrap_or_default())
-}
-
-/// The built-in definitions and those of the models folder. A file that cannot be read costs only itself.
-fn read_model(folder: &Path, problems: &mut Vec<String>) -> ObjectModel {
-    let mut definitions = Vec::new();
-    for file in xml_files(folder) {
-        let parsed = files::read_text(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|text| ddf::parse(&text).map_err(|error| error.to_string()));
-        match parsed {
-            Ok(objects) => definitions.extend(objects),
-            Err(error) => problems.push(format!("{}: error: {error}", file.display())),
-        }
-    }
-    let model = ObjectModel::built_in();
-    if definitions.is_empty() { model } else { model.with_definitions(definitions) }
-}
-
-fn xml_files(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = files::list_folder(folder)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml")))
-        .collect();
-    found.sort();
-    found
 }

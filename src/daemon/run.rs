@@ -40,9 +40,10 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
         complain(&error);
         return Exit::Wrong;
     }
-    match &loaded.file {
-        Some(file) => tracing::info!(file = %file.display(), "configuration"),
-        None => tracing::info!("no configuration file: built-in defaults are used"),
+    if let Some(file) = &loaded.file {
+        tracing::info!(file = %file.display(), "configuration")
+    } else {
+        tracing::info!("no configuration file: built-in defaults are used")
     }
     let knowledge = knowledge::read(&settings);
     tell_problems(&knowledge);

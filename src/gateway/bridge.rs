@@ -211,32 +211,25 @@ impl Bridge {
     /// Raises an alarm, or with `None` ends it.
     pub fn alarm(&mut self, services: &mut Services, name: &str, message: Option<String>) {
         let leaf = format!("bridge/alarm/{name}");
-        match message {
-            Some(message) => {
-                if self.alarms.get(name).is_some_and(|(_, standing)| *standing == message) {
-                    return;
-                }
-                let since = self.alarms.get(name).map_or_else(|| services.wall(), |(since, _)| *since);
-                tracing::error!(alarm = name, message, "alarm");
-                let payload = json!({ "alarm": name, "since": since.millis(), "message": message });
-                self.alarms.insert(name.to_owned(), (since, message));
-                services.publish_everywhere(None, &leaf, &payload, true);
+        if let Some(message) = message {
+            if self.alarms.get(name).is_some_and(|(_, standing)| *standing == message) {
+                return;
             }
-            None => {
-                if self.alarms.remove(name).is_none() {
-                    return;
-                }
-                tracing::info!(alarm = name, "alarm is over");
-                for index in 0..services.sinks.len() {
-                    let Some(base) = services.sinks.get(index).map(|sink| sink.configuration.base.clone()) else {
-                        continue;
-                    };
-                    services.retain(
-                        index,
-                        None,
-                        native::raw_message(format!("{base}/{leaf}"), bytes::Bytes::new(), true),
-                    );
-                }
+            let since = self.alarms.get(name).map_or_else(|| services.wall(), |(since, _)| *since);
+            tracing::error!(alarm = name, message, "alarm");
+            let payload = json!({ "alarm": name, "since": since.millis(), "message": message });
+            self.alarms.insert(name.to_owned(), (since, message));
+            services.publish_everywhere(None, &leaf, &payload, true);
+        } else {
+            if self.alarms.remove(name).is_none() {
+                return;
+            }
+            tracing::info!(alarm = name, "alarm is over");
+            for index in 0..services.sinks.len() {
+                let Some(base) = services.sinks.get(index).map(|sink| sink.configuration.base.clone()) else {
+                    continue;
+                };
+                services.retain(index, None, native::raw_message(format!("{base}/{leaf}"), bytes::Bytes::new(), true));
             }
         }
     }

@@ -410,7 +410,7 @@ fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) 
         match serde_json::from_slice::<DeviceRecord>(&record) {
             Ok(record) => devices.restore(services, endpoint, record),
             Err(error) => {
-                tracing::error!(%endpoint, %error, "the stored record of a device cannot be read and is ignored")
+                tracing::error!(%endpoint, %error, "the stored record of a device cannot be read and is ignored");
             }
         }
     }

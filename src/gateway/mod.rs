@@ -9,6 +9,7 @@ pub mod devices;
 pub mod dispatch;
 pub mod inbound;
 pub mod journal;
+pub mod preview;
 pub mod queries;
 pub mod services;
 pub mod store;

@@ -85,7 +85,7 @@ impl NotificationAttributes {
                 serde_json::Value::Null => name.clone(),
                 serde_json::Value::Number(number) if fractional => format!("{name}={number}"),
                 serde_json::Value::Number(number)
-                    if number.as_u64().is_some_and(|value| value <= u64::from(u32::MAX)) =>
+                    if number.as_u64().is_some_and(|value| u32::try_from(value).is_ok()) =>
                 {
                     format!("{name}={number}")
                 }

@@ -215,7 +215,7 @@ fn the_queue_of_a_device_is_bounded_and_says_so() {
     let mut world = World::new(script);
     let address = world.add_device(thermostat("dev"));
     world.run_for(Duration::from_secs(5));
-    world.with_device(address, |device, now| device.deregister(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::deregister);
     world.run_for(Duration::from_secs(5));
     for id in 0..5 {
         command(&mut world, "dev", &json!({"id": format!("{id}"), "operation": "read", "path": "/3/0/0"}));
@@ -223,7 +223,7 @@ fn the_queue_of_a_device_is_bounded_and_says_so() {
     world.run_for(Duration::from_secs(5));
     assert_eq!(results(&world, "dev", "2")[0]["status"], "queued");
     assert_eq!(terminal(&world, "dev", "3")["error"]["kind"], "queue_full");
-    world.with_device(address, |device, now| device.start(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::start);
     world.run_for(Duration::from_secs(20));
     assert_eq!(terminal(&world, "dev", "2")["status"], "done");
 }
@@ -233,13 +233,13 @@ fn set_writes_the_newest_value_and_get_reads() {
     let mut world = World::new(WorldScript::new(1));
     let address = world.add_device(thermostat("dev"));
     world.run_for(Duration::from_secs(5));
-    world.with_device(address, |device, now| device.deregister(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::deregister);
     world.run_for(Duration::from_secs(5));
     world.downlink("lwm2m/dev/set", r#"{"setpoint_0": 18}"#);
     world.run_for(Duration::from_secs(1));
     world.downlink("lwm2m/dev/set", r#"{"setpoint_0": 19}"#);
     world.run_for(Duration::from_secs(1));
-    world.with_device(address, |device, now| device.start(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::start);
     world.run_for(Duration::from_secs(20));
     let written: Vec<&Value> = world
         .device_events

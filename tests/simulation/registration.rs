@@ -36,7 +36,7 @@ fn a_second_register_replaces_the_first_and_observes_anew() {
     let mut counters = Counters::new();
     let address = counters.add(&mut world, counting_device("dev"));
     world.run_for(Duration::from_secs(10));
-    world.with_device(address, |device, now| device.restart(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::restart);
     world.run_for(Duration::from_secs(20));
     counters.run(&mut world, 3, Duration::from_secs(3));
     world.run_for(Duration::from_secs(5));
@@ -57,7 +57,7 @@ fn an_empty_update_touches_nothing() {
     let address = counters.add(&mut world, counting_device("dev"));
     world.run_for(Duration::from_secs(10));
     let before = world.device_events.len();
-    world.with_device(address, |device, now| device.update(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::update);
     world.run_for(Duration::from_secs(10));
     let after: Vec<&DeviceEvent> = world.device_events[before..].iter().map(|(_, _, event)| event).collect();
     assert!(after.contains(&&DeviceEvent::Updated), "{after:?}");
@@ -93,7 +93,7 @@ fn a_deregistered_device_is_offline_and_stays_known() {
     let mut world = World::new(WorldScript::new(1));
     let address = world.add_device(counting_device("dev"));
     world.run_for(Duration::from_secs(10));
-    world.with_device(address, |device, now| device.deregister(now));
+    world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::deregister);
     world.run_for(Duration::from_secs(10));
     let state = retained(&world, "lwm2m/dev/state").unwrap();
     assert_eq!((state["state"].as_str(), state["reason"].as_str()), (Some("offline"), Some("deregistered")));
@@ -123,7 +123,7 @@ fn unknown_devices_join_in_the_first_quarter_of_an_hour_then_only_by_permission(
     world.switch_on();
     let addresses: Vec<_> = world.devices.keys().copied().collect();
     for address in addresses {
-        world.with_device(address, |device, now| device.restart(now));
+        world.with_device(address, lwm2mqtt::simulator::device::SimulatedDevice::restart);
     }
     let before = world.device_events.len();
     world.run_for(Duration::from_secs(60));

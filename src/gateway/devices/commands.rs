@@ -468,7 +468,7 @@ pub(super) fn links_json(payload: &[u8]) -> Json {
                 .into_iter()
                 .map(|(name, value)| {
                     let json = value.map_or(Json::Null, |value| {
-                        value.parse::<i64>().map(Json::from).unwrap_or_else(|_| Json::from(value))
+                        value.parse::<i64>().map_or_else(|_| Json::from(value), Json::from)
                     });
                     (name, json)
                 })

@@ -205,7 +205,7 @@ impl Devices {
                 payload: b"</rd>;rt=\"core.rd\",</dp>".to_vec(),
                 ..Reply::now(Code::CONTENT)
             }),
-            (_, ["rd"] | ["rd", _] | ["dp"]) => Some(Reply::now(Code::METHOD_NOT_ALLOWED)),
+            (_, ["rd" | "dp"] | ["rd", _]) => Some(Reply::now(Code::METHOD_NOT_ALLOWED)),
             _ => {
                 tracing::debug!(peer = %peer.remote, path = segments.join("/"), "request for a path that is not served");
                 Some(Reply::now(Code::NOT_FOUND))

@@ -143,20 +143,17 @@ impl Devices {
             return;
         }
         if let Phase::Active { newest, heard_at, .. } = &mut observation.phase {
-            match message.observe() {
-                Some(sequence) => {
-                    let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
-                    if !fresh {
-                        services.count(Occurrence::StaleNotification);
-                        self.acknowledge_now(services, peer, message.id, confirmable);
-                        return;
-                    }
-                    *newest = Some((sequence, now));
+            if let Some(sequence) = message.observe() {
+                let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
+                if !fresh {
+                    services.count(Occurrence::StaleNotification);
+                    self.acknowledge_now(services, peer, message.id, confirmable);
+                    return;
                 }
-                None => {
-                    services.count(Occurrence::Quirk("no_observe_option"));
-                    device.quirks.insert("no_observe_option");
-                }
+                *newest = Some((sequence, now));
+            } else {
+                services.count(Occurrence::Quirk("no_observe_option"));
+                device.quirks.insert("no_observe_option");
             }
             *heard_at = now;
         }
@@ -390,18 +387,15 @@ impl Devices {
         let now = services.now;
         let Some(device) = self.table.get_mut(key) else { return };
         let Some(observation) = device.observations.get_mut(&path) else { return };
-        match message.observe() {
-            Some(sequence) => {
-                observation.phase = Phase::Active { token, newest: Some((sequence, now)), heard_at: now };
-                self.tokens.insert(token, TokenOwner::Observation(key, path));
-                self.persist(services, key);
-            }
-            None => {
-                // The value is welcome; the device will not report changes.
-                services.count(Occurrence::Quirk("observe_without_effect"));
-                device.quirks.insert("observe_without_effect");
-                observation.phase = Phase::Refused { code: message.code.0 };
-            }
+        if let Some(sequence) = message.observe() {
+            observation.phase = Phase::Active { token, newest: Some((sequence, now)), heard_at: now };
+            self.tokens.insert(token, TokenOwner::Observation(key, path));
+            self.persist(services, key);
+        } else {
+            // The value is welcome; the device will not report changes.
+            services.count(Occurrence::Quirk("observe_without_effect"));
+            device.quirks.insert("observe_without_effect");
+            observation.phase = Phase::Refused { code: message.code.0 };
         }
         self.report_body(services, key, path, message, ReportSource::Notify);
     }

@@ -17,6 +17,10 @@ pub(super) use section::{At, Section};
 /// Longest mapping file, in bytes.
 pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 
+/// Most dots on one line. The parser bounds nested brackets, not dotted keys, and a key of thousands of parts would
+/// exhaust the stack of whatever walks over it.
+const MAX_DOTS_ON_A_LINE: usize = 128;
+
 /// Parses the text of a file; syntax errors go to the diagnostics. `None` if there is nothing to look at.
 pub(super) fn parse<'t>(text: &'t str, diagnostics: &mut Diagnostics) -> Option<Spanned<DeTable<'t>>> {
     if text.len() > MAX_FILE_BYTES {
@@ -25,6 +29,15 @@ pub(super) fn parse<'t>(text: &'t str, diagnostics: &mut Diagnostics) -> Option<
             "split it into several files",
         );
         return None;
+    }
+    let dots_of = |line: &str| line.bytes().filter(|byte| *byte == b'.').count();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if dots_of(line) > MAX_DOTS_ON_A_LINE {
+            diagnostics.error(offset, format!("more than {MAX_DOTS_ON_A_LINE} dots on one line"), "break the line");
+            return None;
+        }
+        offset += line.len();
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {

@@ -37,6 +37,13 @@ fn deep_nesting_is_an_error_and_no_overflow() {
 }
 
 #[test]
+fn a_key_of_thousands_of_parts_is_an_error_and_no_overflow() {
+    let problems = problems(format!("version = 1\na{} = 1\n", ".a".repeat(100_000)));
+    assert_eq!(problems.len(), 1);
+    assert_eq!((problems[0].line, problems[0].message.as_str()), (Some(2), "more than 128 dots on one line"));
+}
+
+#[test]
 fn no_text_and_no_value_makes_it_panic() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/examples");
     let model = ObjectModel::built_in();

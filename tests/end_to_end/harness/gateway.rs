@@ -28,10 +28,11 @@ key = "temperature"
 
 /// A gateway that accepts every device and delivers to one broker.
 pub(crate) struct Gateway {
-    folder: TempDir,
     lwm2m: u16,
     http: u16,
     process: Option<Process>,
+    // Dropped last: the process shows what it wrote there.
+    folder: TempDir,
 }
 
 impl Gateway {

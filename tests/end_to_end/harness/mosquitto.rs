@@ -17,10 +17,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A broker on a loopback port that stays the same over restarts, with its sessions kept on disk.
 pub(crate) struct Mosquitto {
-    folder: TempDir,
     port: u16,
     process: Option<Process>,
     credentials: Option<(String, String)>,
+    // Dropped last: the process shows what it wrote there.
+    folder: TempDir,
 }
 
 impl Mosquitto {
@@ -106,10 +107,13 @@ impl Mosquitto {
 
     /// Waits until the client with this id has connected `times` times since the broker's first start.
     pub(crate) fn wait_for_client(&self, client_id: &str, times: usize) {
+        self.wait_for_log(&format!(" as {client_id} ("), times);
+    }
+
+    fn wait_for_log(&self, text: &str, times: usize) {
         let process = self.process.as_ref().expect("a running broker");
-        let wanted = format!(" as {client_id} (");
-        let seen = poll(PATIENCE, PAUSE, || (process.errors().matches(&wanted).count() >= times).then_some(()));
-        assert!(seen.is_some(), "{client_id} did not connect {times} times:\n{}", process.last_errors());
+        let seen = poll(PATIENCE, PAUSE, || (process.errors().matches(text).count() >= times).then_some(()));
+        assert!(seen.is_some(), "mosquitto did not log `{text}` {times} times:\n{}", process.last_errors());
     }
 
     /// Publishes with QoS 1 and returns once the broker has acknowledged.
@@ -128,17 +132,10 @@ impl Mosquitto {
         // It hides that it was disconnected, and connects again by itself.
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-c", "-i", &client_id]);
-        command.args(["-t", filter, "-F", "%j", "-d"]);
+        command.args(["-t", filter, "-F", "%j"]);
         self.give_credentials(&mut command);
-        let mut process = Process::spawn(&client_id, &mut command, self.folder.path());
-        let until = deadline(PATIENCE);
-        loop {
-            match process.next_line(until) {
-                Some(line) if line.starts_with("Subscribed ") => break,
-                Some(_) => {}
-                None => panic!("{client_id} could not subscribe:\n{}", process.last_errors()),
-            }
-        }
+        let process = Process::spawn(&client_id, &mut command, self.folder.path());
+        self.wait_for_log(&format!("Sending SUBACK to {client_id}"), 1);
         Subscriber { client_id, process, seen: Vec::new() }
     }
 
@@ -227,18 +224,12 @@ impl Subscriber {
     /// Takes one line of the client; false when none came in time.
     fn receive(&mut self, until: Instant) -> bool {
         let Some(line) = self.process.next_line(until) else { return false };
-        // Between the messages stand lines about the connection.
-        if let Some(message) = parse(&line) {
-            self.seen.push(message);
-        }
+        self.seen.extend(parse(&line));
         Instant::now() < until
     }
 }
 
 fn parse(line: &str) -> Option<Message> {
-    if !line.starts_with('{') {
-        return None;
-    }
     let envelope: Value = serde_json::from_str(line).ok()?;
     let text = envelope["payload"].as_str().unwrap_or_default();
     Some(Message {

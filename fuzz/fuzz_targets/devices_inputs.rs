@@ -1,0 +1,595 @@
+//! The whole core among hostile devices, brokers and clocks: no panic, no endless work, bounds kept, only sound messages
+//! leave, and what waits for a sink gets there once the world is well again, also after power cuts.
+#![no_main]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lwm2mqtt::gateway::configuration::{
+    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, UnknownDevices, WhenFull,
+};
+use lwm2mqtt::gateway::core::{Core, Start};
+use lwm2mqtt::gateway::vocabulary::{
+    DeliveryId, Input, Output, Peer, Query, ReceiptId, RequestId, SinkIndex, SinkInput,
+};
+use lwm2mqtt::mapping::{MappingFile, Plan};
+use lwm2mqtt::model::object::ObjectModel;
+use lwm2mqtt::model::time::{Instant, WallTime};
+use lwm2mqtt::northbound::topic::is_publishable;
+use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
+use lwm2mqtt::protocol::coap::option::OptionNumber;
+use lwm2mqtt::simulator::store::SimulatedStore;
+
+/// Steps taken of one input.
+const MAX_STEPS: usize = 256;
+/// Outputs that one input of the core may cause, with what the host answers at once.
+const MAX_OUTPUTS: usize = 10_000;
+/// Deadlines served while time passes; the rest of a long time is skipped.
+const MAX_DEADLINES: usize = 1_000;
+/// Times that the core may be due again without time passing.
+const MAX_REPEATS: usize = 100;
+/// Requests of the gateway that a device may still answer.
+const MAX_REMEMBERED: usize = 16;
+/// Messages that the broker takes before it acknowledges one.
+const RECEIVE_MAXIMUM: usize = 3;
+
+const MAPPING: &str = r#"
+version = 1
+[[telemetry]]
+path = "/3303/*/5700"
+key = "t_{instance}"
+report = { on_change_or_every = "10s" }
+[[telemetry]]
+path = "/3304/*/5700"
+key = "h_{instance}"
+observe = false
+read = { every = "1m" }
+[[telemetry]]
+path = "/19/0/0"
+key = "frame"
+decode = "cbor"
+[[ignore]]
+path = "/3315"
+[[desired]]
+key = "setpoint"
+path = "/3308/0/5900"
+min = 5
+max = 30
+[[command]]
+name = "reboot"
+path = "/3/0/4"
+operation = "execute"
+[[publish]]
+sink = "local"
+on = "telemetry"
+topic = "own/{device}/{key}"
+exclusive = true
+"#;
+
+const OBJECTS: [&str; 5] = [
+    "</>;rt=\"oma.lwm2m\",</1/0>,</3/0>,</3303/0>,</3308/0>",
+    "</3>,</3303/0>,</3303/1>,</3304/0>,</19/0>",
+    "</lwm2m>;rt=\"oma.lwm2m\";ct=11543,</lwm2m/3/0>,</lwm2m/3303/0>",
+    "</3/0>;ver=1.2,</33>, </3303/65535>",
+    "",
+];
+
+const LIFETIMES: [&str; 5] = ["lt=60", "lt=1", "lt=86400", "lt=4294967295", "lt=0"];
+const BINDINGS: [&str; 5] = ["b=U", "b=UQ", "Q", "b=TQ", "x"];
+const VERSIONS: [&str; 4] = ["lwm2m=1.0", "lwm2m=1.1", "lwm2m=1.2", "lwm2m=9"];
+
+const FORMATS: [u16; 10] = [0, 42, 60, 110, 112, 11542, 11543, 11544, 1542, 40];
+
+const PAYLOADS: [&[u8]; 9] = [
+    b"21.5",
+    b"",
+    &[0xe4, 0x16, 0x44, 0x41, 0xac, 0, 0],
+    &[0x08, 0, 7, 0xe4, 0x16, 0x44, 0x41, 0xac, 0, 0],
+    br#"[{"bn":"/3303/0/5700","bt":1700000000,"v":1},{"t":10,"v":2}]"#,
+    br#"[{"n":"/3/0/0","vs":"ACME"},{"n":"/3303/1/5700","v":-1e300},{"n":"/9999/0/1","vb":true}]"#,
+    br#"{"e":[{"n":"5700","v":21.5}]}"#,
+    &[0x81, 0xa2, 0, 0x6c, 0x2f, 0x33, 0x33, 0x30, 0x33, 0x2f, 0x30, 0x2f, 0x35, 0x37, 0x30, 0x30, 2, 0xf9, 0x4d, 0x60],
+    &[0xa1, 0x83, 0x19, 0x0c, 0xe7, 0, 0x19, 0x16, 0x44, 0xf9, 0x4d, 0x60],
+];
+
+const CODES: [Code; 14] = [
+    Code::CONTENT,
+    Code::CHANGED,
+    Code::CREATED,
+    Code::DELETED,
+    Code::CONTINUE,
+    Code::NOT_FOUND,
+    Code::METHOD_NOT_ALLOWED,
+    Code::NOT_ACCEPTABLE,
+    Code::BAD_REQUEST,
+    Code::UNSUPPORTED_CONTENT_FORMAT,
+    Code::REQUEST_ENTITY_INCOMPLETE,
+    Code::REQUEST_ENTITY_TOO_LARGE,
+    Code::SERVICE_UNAVAILABLE,
+    Code::BAD_OPTION,
+];
+
+const TOPICS: [&str; 10] = [
+    "lwm2m/e0/command",
+    "lwm2m/e1/command",
+    "lwm2m/e0/set",
+    "lwm2m/e1/get",
+    "lwm2m/bridge/request/permit_join",
+    "lwm2m/bridge/request/device/options",
+    "lwm2m/bridge/request/device/remove",
+    "lwm2m/bridge/request/reload",
+    "lwm2m/bridge/info",
+    "lwm2m/bridge/request/health",
+];
+
+const BODIES: [&str; 14] = [
+    r#"{"id":"1","operation":"read","path":"/3303/0/5700"}"#,
+    r#"{"id":"2","operation":"write","path":"/3308/0/5900","value":21,"ttl":"10s"}"#,
+    r#"{"operation":"observe","path":"/3303/0"}"#,
+    r#"{"operation":"cancel_observe","path":"/3303/0"}"#,
+    r#"{"operation":"execute","path":"/3/0/4","arguments":"0='x'","when_asleep":"try"}"#,
+    r#"{"operation":"discover","path":"/3"}"#,
+    r#"{"operation":"create","path":"/3303","values":{"5700":1}}"#,
+    r#"{"operation":"delete","path":"/3303/1"}"#,
+    r#"{"command":"reboot","params":{}}"#,
+    r#"{"setpoint":21}"#,
+    r#"{"keys":["t_0"]}"#,
+    r#"{"for":"60s"}"#,
+    r#"{"device":"e0","name":"e1","tags":["a"]}"#,
+    r#"{"device":"e0"}"#,
+];
+
+/// What is left of the input. At its end every choice is 0.
+struct Choices<'a>(&'a [u8]);
+
+impl<'a> Choices<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
+    }
+
+    fn of<T: Copy>(&mut self, candidates: &[T]) -> T {
+        candidates[usize::from(self.byte()) % candidates.len()]
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        let length = usize::from(self.byte()).min(self.0.len());
+        let (taken, rest) = self.0.split_at(length);
+        self.0 = rest;
+        taken
+    }
+
+    /// A payload of the table, or one of the input itself.
+    fn payload(&mut self) -> Vec<u8> {
+        let choice = usize::from(self.byte());
+        PAYLOADS.get(choice % (PAYLOADS.len() + 2)).map_or_else(|| self.bytes().to_vec(), |payload| payload.to_vec())
+    }
+}
+
+struct Host {
+    core: Core,
+    now: Instant,
+    boots: u8,
+    store: SimulatedStore,
+    connected: bool,
+    in_flight: VecDeque<DeliveryId>,
+    asked: VecDeque<(Peer, Message)>,
+    locations: VecDeque<String>,
+    plans: [Arc<Plan>; 2],
+    model: Arc<ObjectModel>,
+}
+
+fn compiled() -> &'static (Arc<ObjectModel>, [Arc<Plan>; 2]) {
+    static COMPILED: OnceLock<(Arc<ObjectModel>, [Arc<Plan>; 2])> = OnceLock::new();
+    COMPILED.get_or_init(|| {
+        let model = Arc::new(ObjectModel::built_in());
+        let file = MappingFile { name: "fuzz.toml".to_owned(), text: MAPPING.to_owned() };
+        let plan = |files: &[MappingFile]| Arc::new(Plan::compile(files, &model, true).plan.expect("it compiles"));
+        let plans = [plan(&[]), plan(&[file])];
+        (model, plans)
+    })
+}
+
+/// Small bounds, so that they are reached.
+fn configuration() -> Configuration {
+    Configuration {
+        gateway_name: "fuzz".to_owned(),
+        lwm2m: Lwm2mConfiguration { unknown_devices: UnknownDevices::Accept, ..Lwm2mConfiguration::default() },
+        limits: Limits {
+            max_devices: 4,
+            max_commands_per_device: 3,
+            max_command_bytes: 4 << 10,
+            max_transfer_bytes: 4 << 10,
+            max_transfers_bytes: 8 << 10,
+            max_pending_writes: 64,
+            max_pending_write_bytes: 64 << 10,
+            max_cached_answers: 8,
+            max_observations_per_device: 6,
+            max_unmapped_per_device: 4,
+            max_refused: 3,
+            max_in_flight: RECEIVE_MAXIMUM,
+            max_spool_rows_in_memory: 8,
+            max_keys_per_device: 8,
+            max_results: 4,
+        },
+        sinks: vec![SinkConfiguration {
+            name: "local".into(),
+            base: "lwm2m".to_owned(),
+            role: Role::Admin,
+            max_spool_bytes: 16 << 10,
+            max_spool_age: Duration::from_secs(86_400),
+            when_full: WhenFull::DropOldest,
+        }],
+        listeners: vec!["coap://[::]:5683".to_owned()],
+    }
+}
+
+fn switched_on(store: &SimulatedStore, boots: u8, synced: bool) -> Core {
+    let (model, [plan, _]) = compiled();
+    let start = Start {
+        configuration: configuration(),
+        model: Arc::clone(model),
+        plan: Arc::clone(plan),
+        stored: store.stored(),
+        seed: [boots; 32],
+        wall: WallTime::from_secs(if synced { 1_750_000_000 } else { 0 }),
+        synced,
+        version: "fuzz".to_owned(),
+    };
+    Core::new(Instant::ZERO, start)
+}
+
+fn peer(number: u8) -> Peer {
+    let remote = SocketAddr::from(([192, 0, 2, number % 4], 5_000 + u16::from(number % 2)));
+    Peer { listener: 0, remote, local: None }
+}
+
+impl Host {
+    fn new(synced: bool) -> Self {
+        let (model, plans) = compiled();
+        let store = SimulatedStore::new(Duration::ZERO);
+        let core = switched_on(&store, 0, synced);
+        let mut host = Self {
+            core,
+            now: Instant::ZERO,
+            boots: 0,
+            store,
+            connected: false,
+            in_flight: VecDeque::new(),
+            asked: VecDeque::new(),
+            locations: VecDeque::new(),
+            plans: plans.clone(),
+            model: Arc::clone(model),
+        };
+        host.drain();
+        host
+    }
+
+    fn input(&mut self, input: Input) {
+        self.core.handle_input(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        let mut answers = VecDeque::new();
+        let mut outputs = 0;
+        loop {
+            while let Some(output) = self.core.poll_output() {
+                outputs += 1;
+                assert!(outputs <= MAX_OUTPUTS, "one input causes endless outputs, the last is {output:?}");
+                answers.extend(self.serve(output));
+            }
+            let _ = self.core.take_occurrences();
+            let Some(answer) = answers.pop_front() else { break };
+            self.core.handle_input(self.now, answer);
+        }
+        let [sink] = &*self.core.gauges().sinks else { panic!("one sink") };
+        assert!(sink.in_flight <= RECEIVE_MAXIMUM, "{} messages in flight", sink.in_flight);
+        assert_eq!(sink.connected, self.connected);
+    }
+
+    /// Does what the core wants; what it hears back at once.
+    fn serve(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Transmit { peer, bytes } => {
+                let message = Message::decode(&bytes).expect("what leaves is sound");
+                let segments: Vec<&[u8]> = message.option_values(OptionNumber::LOCATION_PATH).collect();
+                if let [b"rd", location] = segments[..] {
+                    self.locations.push_front(String::from_utf8_lossy(location).into_owned());
+                    self.locations.truncate(MAX_REMEMBERED);
+                }
+                if message.code.is_request() {
+                    self.asked.push_front((peer, message));
+                    self.asked.truncate(MAX_REMEMBERED);
+                }
+                None
+            }
+            Output::Store(batch) => {
+                self.store.submit(self.now, batch);
+                None
+            }
+            Output::ReadSpool { sink, after, max_rows } => {
+                Some(Input::SpoolRows { sink, rows: self.store.read_spool("local", after, max_rows) })
+            }
+            Output::ReadRetained { sink, after, max_rows } => {
+                let rows = self.store.read_retained("local", after.as_deref(), max_rows);
+                Some(Input::RetainedRows { sink, rows })
+            }
+            Output::Publish { delivery, message, .. } => {
+                assert!(self.connected, "{} leaves without a connection", message.topic);
+                assert!(is_publishable(&message.topic), "{:?}", message.topic);
+                assert!(!self.in_flight.contains(&delivery));
+                self.in_flight.push_back(delivery);
+                assert!(self.in_flight.len() <= RECEIVE_MAXIMUM);
+                None
+            }
+            Output::Reload => Some(Input::Plan { plan: Arc::clone(&self.plans[1]) }),
+            Output::AcknowledgeInbound { .. } | Output::Answer { .. } | Output::Event(_) => None,
+        }
+    }
+
+    fn sink(&mut self, input: SinkInput) {
+        self.input(Input::Sink { sink: SinkIndex(0), input });
+    }
+
+    fn connect(&mut self) {
+        if !self.connected {
+            self.connected = true;
+            self.sink(SinkInput::Connected { max_packet_bytes: 4 << 10, receive_maximum: RECEIVE_MAXIMUM });
+        }
+    }
+
+    fn disconnect(&mut self) {
+        if self.connected {
+            self.connected = false;
+            self.in_flight.clear();
+            self.sink(SinkInput::Disconnected { reason: "gone".to_owned() });
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(delivery) = self.in_flight.pop_front() {
+            self.sink(SinkInput::Acknowledged { delivery });
+        }
+    }
+
+    fn commit(&mut self) {
+        if let Some(up_to) = self.store.commit(self.now) {
+            self.input(Input::Durable { up_to });
+        }
+    }
+
+    fn cut_power(&mut self, synced: bool) {
+        self.store.forget();
+        self.store.failing = false;
+        self.boots = self.boots.wrapping_add(1);
+        self.core = switched_on(&self.store, self.boots, synced);
+        self.now = Instant::ZERO;
+        self.connected = false;
+        self.in_flight.clear();
+        self.asked.clear();
+        self.drain();
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        let mut repeats = 0;
+        for _ in 0..MAX_DEADLINES {
+            let due = self.core.next_deadline();
+            if due > end {
+                break;
+            }
+            repeats = if due <= self.now { repeats + 1 } else { 0 };
+            assert!(repeats <= MAX_REPEATS, "the core is due at {due:?} again and again");
+            self.now = self.now.max(due);
+            self.core.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = self.now.max(end);
+        self.core.handle_timeout(self.now);
+        self.drain();
+    }
+
+    fn datagram(&mut self, peer: Peer, message: &Message) {
+        self.input(Input::Datagram { peer, bytes: message.encode() });
+    }
+
+    fn request(choices: &mut Choices<'_>, code: Code, path: &[&str]) -> Message {
+        let id = u16::from(choices.byte());
+        let kind = if id % 5 == 4 { MessageType::NonConfirmable } else { MessageType::Confirmable };
+        let mut message = Message::new(kind, code, id, Token::new(&[choices.byte()]).unwrap_or(Token::EMPTY));
+        for segment in path {
+            message.push_option(OptionNumber::URI_PATH, segment.as_bytes());
+        }
+        message
+    }
+
+    fn register(&mut self, choices: &mut Choices<'_>) {
+        let from = peer(choices.byte());
+        let mut message = Self::request(choices, Code::POST, &["rd"]);
+        let endpoint = format!("ep=e{}", choices.byte() % 6);
+        let queries = [&*endpoint, choices.of(&LIFETIMES), choices.of(&BINDINGS), choices.of(&VERSIONS)];
+        message.push_uint(OptionNumber::CONTENT_FORMAT, 40);
+        for query in queries {
+            message.push_option(OptionNumber::URI_QUERY, query.as_bytes());
+        }
+        message.payload = choices.of(&OBJECTS).as_bytes().to_vec();
+        self.datagram(from, &message);
+    }
+
+    fn update(&mut self, choices: &mut Choices<'_>, code: Code) {
+        let from = peer(choices.byte());
+        let place = usize::from(choices.byte()) % MAX_REMEMBERED;
+        let location = self.locations.get(place).or(self.locations.front()).cloned().unwrap_or_default();
+        let mut message = Self::request(choices, code, &["rd", &location]);
+        let more = choices.byte();
+        if more & 1 == 1 {
+            message.push_option(OptionNumber::URI_QUERY, choices.of(&LIFETIMES).as_bytes());
+        }
+        if more & 2 == 2 {
+            message.payload = choices.of(&OBJECTS).as_bytes().to_vec();
+        }
+        self.datagram(from, &message);
+    }
+
+    fn send(&mut self, choices: &mut Choices<'_>) {
+        let from = peer(choices.byte());
+        let mut message = Self::request(choices, Code::POST, &["dp"]);
+        message.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(choices.of(&FORMATS)));
+        let block = choices.byte();
+        if block >= 0x80 {
+            message.push_uint(OptionNumber::BLOCK1, u32::from(block & 0x7f));
+        }
+        message.payload = choices.payload();
+        self.datagram(from, &message);
+    }
+
+    /// Answers something that the gateway asked, also late and again, which makes notifications of it.
+    fn answer(&mut self, choices: &mut Choices<'_>) {
+        let place = usize::from(choices.byte()) % MAX_REMEMBERED;
+        let Some((peer, request)) = self.asked.get(place).or(self.asked.front()).cloned() else { return };
+        let how = choices.byte();
+        if how % 16 == 15 {
+            return self.datagram(peer, &Message::reset(request.id));
+        }
+        if how % 16 == 14 {
+            return self.datagram(peer, &Message::acknowledgement(request.id));
+        }
+        let (kind, id) = match how % 3 {
+            0 => (MessageType::Acknowledgement, request.id),
+            1 => (MessageType::Confirmable, u16::from(choices.byte())),
+            _ => (MessageType::NonConfirmable, u16::from(choices.byte())),
+        };
+        let mut message = Message::new(kind, choices.of(&CODES), id, request.token);
+        if how & 0x10 != 0 {
+            message.push_uint(OptionNumber::OBSERVE, u32::from(choices.byte()));
+        }
+        if how & 0x20 == 0 {
+            message.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(choices.of(&FORMATS)));
+        }
+        if how & 0x40 != 0 {
+            message.push_uint(OptionNumber::BLOCK2, u32::from(choices.byte()));
+        }
+        if how & 0x80 != 0 {
+            message.push_uint(OptionNumber::BLOCK1, u32::from(choices.byte()));
+        }
+        message.payload = choices.payload();
+        self.datagram(peer, &message);
+    }
+
+    fn inbound(&mut self, choices: &mut Choices<'_>) {
+        let choice = choices.byte();
+        let topic = TOPICS
+            .get(usize::from(choice % 11))
+            .map_or_else(|| String::from_utf8_lossy(choices.bytes()).into_owned(), |topic| (*topic).to_owned());
+        let body = usize::from(choices.byte()) % (BODIES.len() + 1);
+        let payload = BODIES.get(body).map_or_else(|| choices.bytes().to_vec(), |body| body.as_bytes().to_vec());
+        self.sink(SinkInput::Inbound {
+            receipt: ReceiptId(u64::from(choice)),
+            topic,
+            payload: payload.into(),
+            retain: choice >= 0xf0,
+            response_topic: (choice & 0x40 != 0).then(|| "answers/here".to_owned()),
+            correlation: (choice & 0x20 != 0).then(|| vec![choice].into()),
+        });
+    }
+
+    fn step(&mut self, choices: &mut Choices<'_>) {
+        match choices.byte() % 20 {
+            0 => {
+                let (peer, bytes) = (peer(choices.byte()), choices.bytes().to_vec());
+                self.input(Input::Datagram { peer, bytes });
+            }
+            1 => self.register(choices),
+            2 => self.update(choices, Code::POST),
+            3 => self.update(choices, Code::DELETE),
+            4 => self.send(choices),
+            5..=8 => self.answer(choices),
+            9 | 10 => self.inbound(choices),
+            11 => {
+                let secs = choices.of(&[0, 1, 2, 31, 93, 600, 3_600, 86_400, 4_000_000]);
+                self.pass(Duration::from_millis(u64::from(choices.byte())) + Duration::from_secs(secs));
+            }
+            12 | 13 => self.commit(),
+            14 => self.connect(),
+            15 => match choices.byte() % 8 {
+                0 => self.disconnect(),
+                1 => {
+                    if let Some(delivery) = self.in_flight.pop_back() {
+                        self.sink(SinkInput::Rejected { delivery, reason: "no".to_owned() });
+                    }
+                }
+                2 => {
+                    // Also one that is not in flight, or not the oldest.
+                    let delivery = DeliveryId(u64::from(choices.byte()));
+                    self.in_flight.retain(|known| *known != delivery);
+                    self.sink(SinkInput::Acknowledged { delivery });
+                }
+                _ => self.acknowledge(),
+            },
+            16 => {
+                let wall = WallTime::from_secs(choices.of(&[0, 1, 1_750_000_000, 1_750_000_100, 4_000_000_000, -1]));
+                self.input(Input::Clock { wall, synced: choices.byte() % 2 == 1 });
+            }
+            17 => {
+                self.store.failing = choices.byte() % 2 == 1;
+                let failure = self.store.failing.then(|| "the disk is full".to_owned());
+                self.input(Input::StoreHealth { failure });
+            }
+            18 => {
+                let device = format!("e{}", choices.byte() % 6);
+                let query = match choices.byte() % 7 {
+                    0 => Query::Devices { search: String::new(), after: Some(device), limit: 2 },
+                    1 => Query::Device { device },
+                    2 => Query::Values { device },
+                    3 => Query::Unmapped { device },
+                    4 => Query::Refused,
+                    5 => Query::PermitJoin { duration: Duration::from_secs(60) },
+                    _ => Query::Ready,
+                };
+                self.input(Input::Request { request: RequestId(1), query });
+            }
+            _ => match choices.byte() % 6 {
+                0 => self.cut_power(true),
+                1 => self.cut_power(false),
+                2 => self.input(Input::Plan { plan: Arc::clone(&self.plans[0]) }),
+                3 => self.input(Input::Model { model: Arc::clone(&self.model) }),
+                4 => self.input(Input::MappingHealth { failure: Some("broken".to_owned()) }),
+                _ => self.input(Input::Plan { plan: Arc::clone(&self.plans[1]) }),
+            },
+        }
+    }
+
+    /// The store works, the broker takes everything: nothing may be left behind.
+    fn recover(&mut self) {
+        self.store.failing = false;
+        self.input(Input::StoreHealth { failure: None });
+        self.connect();
+        for _ in 0..MAX_OUTPUTS {
+            self.commit();
+            if self.in_flight.is_empty() {
+                break;
+            }
+            self.acknowledge();
+        }
+        self.commit();
+        let gauges = self.core.gauges();
+        assert_eq!(gauges.sinks[0].rows, 0, "rows wait although the sink takes everything");
+        assert_eq!(gauges.pending_writes, 0, "writes wait although the store works");
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let mut choices = Choices(input);
+    let mut host = Host::new(choices.byte() % 4 != 0);
+    for _ in 0..MAX_STEPS {
+        if choices.0.is_empty() {
+            break;
+        }
+        host.step(&mut choices);
+    }
+    host.recover();
+});
