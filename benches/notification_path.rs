@@ -198,7 +198,10 @@ fn core(now: Instant, rules: usize) -> Core {
     let wall = WallTime::from_secs(1_760_000_000);
     let (stored, version) = (StoredState::default(), "bench".to_owned());
     let plan = Arc::new(plan);
-    Core::new(now, Start { configuration, model, plan, stored, seed: [7; 32], wall, synced: true, version })
+    Core::new(
+        now,
+        Start { configuration, model, plan, stored, seed: [7; 32], wall, synced: true, version, store_damage: None },
+    )
 }
 
 fn main() {

@@ -238,6 +238,7 @@ fn switched_on(store: &SimulatedStore, boots: u8, synced: bool) -> Core {
         wall: WallTime::from_secs(if synced { 1_750_000_000 } else { 0 }),
         synced,
         version: "fuzz".to_owned(),
+        store_damage: None,
     };
     Core::new(Instant::ZERO, start)
 }

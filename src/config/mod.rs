@@ -30,7 +30,7 @@ pub use settings::{
 };
 pub use url::{BrokerUrl, Transport};
 
-use crate::mapping::MappingFile;
+use crate::mapping::{DEFAULT_MAPPING, MappingFile};
 use section::Reader;
 use tree::{Origin, Placed, Table};
 
@@ -188,6 +188,8 @@ pub fn read_mappings(settings: &Settings, sources: &Sources<'_>) -> (Vec<Mapping
     for path in paths {
         let name = path.display().to_string();
         match (sources.read_text)(&path) {
+            // A copy of the built-in mapping, as it stands in a checkout, says nothing that is not known.
+            Ok(text) if text == DEFAULT_MAPPING => {}
             Ok(text) => files.push(MappingFile { name, text }),
             Err(error) => problems.push(unreadable(0, &name, &error).1),
         }

@@ -99,6 +99,7 @@ impl Gateway {
                 wall,
                 synced,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
         let (reload, reload_asked) = mpsc::channel(1);

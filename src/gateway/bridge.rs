@@ -21,6 +21,7 @@ const DROP_EVENT_INTERVAL: Duration = Duration::from_secs(10);
 const FIRST_WINDOW: Duration = Duration::from_secs(15 * 60);
 const FIRST_STARTED: &str = "first_started_at";
 const INSTANCE: &str = "instance";
+const ALARMS: &str = "alarms";
 
 /// The most bytes of `bridge/devices`; beyond it the list is empty and `bridge/info` says so.
 const MAX_DEVICES_BYTES: usize = 200_000;
@@ -37,6 +38,8 @@ pub struct Bridge {
     devices_at: Instant,
     devices_truncated: bool,
     alarms: BTreeMap<String, (WallTime, String)>,
+    /// Alarms of the run before, whose retained messages are cleared at the start.
+    former_alarms: Vec<String>,
     drops: BTreeMap<(String, &'static str), Drops>,
 }
 
@@ -67,6 +70,7 @@ impl Bridge {
             devices_at: services.now,
             devices_truncated: false,
             alarms: BTreeMap::new(),
+            former_alarms: text(ALARMS).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
             drops: BTreeMap::new(),
         }
     }
@@ -100,6 +104,10 @@ impl Bridge {
     pub fn publish_start(&mut self, services: &mut Services) {
         services.publish_everywhere(None, "bridge/state", &json!({ "state": "online" }), true);
         self.publish_info(services);
+        // An alarm that still stands is raised anew by whoever sees it.
+        for name in std::mem::take(&mut self.former_alarms) {
+            clear_alarm(services, &name);
+        }
     }
 
     /// A connection is new: the will of the one before may have said `offline`.
@@ -219,19 +227,22 @@ impl Bridge {
             tracing::error!(alarm = name, message, "alarm");
             let payload = json!({ "alarm": name, "since": since.millis(), "message": message });
             self.alarms.insert(name.to_owned(), (since, message));
+            self.remember_alarms(services);
             services.publish_everywhere(None, &leaf, &payload, true);
         } else {
             if self.alarms.remove(name).is_none() {
                 return;
             }
             tracing::info!(alarm = name, "alarm is over");
-            for index in 0..services.sinks.len() {
-                let Some(base) = services.sinks.get(index).map(|sink| sink.configuration.base.clone()) else {
-                    continue;
-                };
-                services.retain(index, None, native::raw_message(format!("{base}/{leaf}"), bytes::Bytes::new(), true));
-            }
+            clear_alarm(services, name);
+            self.remember_alarms(services);
         }
+    }
+
+    fn remember_alarms(&self, services: &mut Services) {
+        let names: Vec<&str> = self.alarms.keys().map(String::as_str).collect();
+        let value = serde_json::to_vec(&names).unwrap_or_default();
+        services.write(StoreWrite::PutState { key: ALARMS.to_owned(), value });
     }
 
     /// Data was dropped: told in sums, and as an alarm where a spool is full.
@@ -266,5 +277,14 @@ impl Bridge {
                 self.alarm(services, &alarm, None);
             }
         }
+    }
+}
+
+/// Clears the retained message of an alarm at every sink.
+fn clear_alarm(services: &mut Services, name: &str) {
+    for index in 0..services.sinks.len() {
+        let Some(base) = services.sinks.get(index).map(|sink| sink.configuration.base.clone()) else { continue };
+        let topic = native::bridge_topic(&base, &format!("alarm/{name}"));
+        services.retain(index, None, native::raw_message(topic, bytes::Bytes::new(), true));
     }
 }

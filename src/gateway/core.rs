@@ -56,6 +56,8 @@ pub struct Start {
     pub synced: bool,
     /// The version of the program, for `bridge/info`.
     pub version: String,
+    /// What was wrong with the stored state, for an alarm; `None`: nothing.
+    pub store_damage: Option<String>,
 }
 
 /// The gateway without its shell.
@@ -70,7 +72,7 @@ pub struct Core {
 impl Core {
     /// A core that takes up where the stored state left off.
     pub fn new(now: Instant, start: Start) -> Self {
-        let Start { configuration, model, plan, stored, seed, wall, synced, version } = start;
+        let Start { configuration, model, plan, stored, seed, wall, synced, version, store_damage } = start;
         let configuration = Arc::new(configuration);
         let mut clock = WallClock::default();
         clock.set(now, wall, synced);
@@ -117,6 +119,7 @@ impl Core {
         bridge.open_first_window(&mut services, &mut devices);
         let mut core = Self { services, devices, bridge, housekeeping_at: now + HOUSEKEEPING_INTERVAL, drained: true };
         core.bridge.publish_start(&mut core.services);
+        core.bridge.alarm(&mut core.services, "store_damaged", store_damage);
         core.end_of_input();
         core
     }

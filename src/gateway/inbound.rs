@@ -9,7 +9,6 @@ use super::configuration::Role;
 use super::core::Core;
 use super::devices::commands::{new_id, publish_result};
 use super::dispatch::record::Origin;
-use super::store::StoreWrite;
 use super::vocabulary::Output;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{CommandError, ErrorKind};
@@ -333,11 +332,8 @@ impl Core {
     fn device_remove(&mut self, body: &Json) -> Result<Json, CommandError> {
         let key = self.named_device(body)?;
         let (services, devices, _) = self.parts();
+        devices.settle_commands(services, key);
         let Some(device) = devices.remove(services, key) else { return Ok(json!({})) };
-        for queued in device.commands.iter() {
-            let (endpoint, id) = (device.endpoint.clone(), queued.command.id.clone());
-            services.write(StoreWrite::DeleteCommand { endpoint, id });
-        }
         clear_retained(services, device.display_name());
         Ok(json!({ "endpoint": device.endpoint.as_str() }))
     }

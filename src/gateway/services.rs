@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::clock::WallClock;
 use super::configuration::Configuration;
 use super::delivery::sink::SinkDelivery;
+use super::devices::device::Device;
 use super::journal::Journal;
 use super::store::StoreWrite;
 use super::vocabulary::{Output, Peer, ReceiptId, SinkIndex};
@@ -118,7 +119,13 @@ impl Services {
 
     /// Puts a message in the spool of one sink.
     pub fn spool(&mut self, sink: usize, endpoint: Option<&Endpoint>, message: Message) {
-        let (wall, estimated) = (self.wall(), !self.clock.is_synced());
+        let estimated = !self.clock.is_synced();
+        self.spool_labelled(sink, endpoint, message, estimated);
+    }
+
+    /// The same, where `estimated` says whether the `ts` inside comes from a clock that is not set yet.
+    pub fn spool_labelled(&mut self, sink: usize, endpoint: Option<&Endpoint>, message: Message, estimated: bool) {
+        let wall = self.wall();
         let journal = &mut self.journal;
         // The row's own write makes this input's batch exist.
         let sequence = super::store::StoreSequence(journal.sealed_sequence().0 + 1);
@@ -172,6 +179,14 @@ impl Services {
         let payload = event.to_json();
         self.publish_everywhere(endpoint, "bridge/event", &payload, false);
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Counts a deviation from the standard that was tolerated, and tells of it when the device shows it first.
+    pub fn note_quirk(&mut self, device: &mut Device, quirk: &'static str) {
+        self.count(Occurrence::Quirk(quirk));
+        if device.quirks.insert(quirk) {
+            self.event(EventKind::Quirk, Some(&device.endpoint), device.name.as_deref(), quirk);
+        }
     }
 
     /// Remembers a peer that was turned away, and tells of it when it is new.

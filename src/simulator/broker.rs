@@ -26,6 +26,9 @@ pub struct SimulatedBroker {
     connected: bool,
     /// Whether it can be reached.
     pub reachable: bool,
+    /// Published and not arrived yet: lost when the connection breaks.
+    arriving: VecDeque<(Instant, DeliveryId, Message)>,
+    /// Arrived, and the acknowledgement is on its way: when the connection breaks, the message is there twice.
     acknowledgements: VecDeque<(Instant, DeliveryId)>,
     downlinks: Vec<Downlink>,
     next_receipt: u64,
@@ -42,6 +45,7 @@ impl SimulatedBroker {
             latency,
             connected: false,
             reachable: true,
+            arriving: VecDeque::new(),
             acknowledgements: VecDeque::new(),
             downlinks: Vec::new(),
             next_receipt: 0,
@@ -52,9 +56,12 @@ impl SimulatedBroker {
 
     /// The gateway publishes.
     pub fn publish(&mut self, now: Instant, delivery: DeliveryId, message: Message) {
-        if !self.connected {
-            return;
+        if self.connected {
+            self.arriving.push_back((now + self.latency, delivery, message));
         }
+    }
+
+    fn arrive(&mut self, now: Instant, delivery: DeliveryId, message: Message) {
         if message.retain {
             if message.payload.is_empty() {
                 self.retained.remove(&message.topic);
@@ -87,6 +94,7 @@ impl SimulatedBroker {
     /// The connection breaks: acknowledgements on their way are lost, unacknowledged downlinks come again.
     pub fn break_connection(&mut self) {
         self.connected = false;
+        self.arriving.clear();
         self.acknowledgements.clear();
         for downlink in &mut self.downlinks {
             downlink.delivered = false;
@@ -100,11 +108,19 @@ impl SimulatedBroker {
         {
             return Some(at_once);
         }
-        self.acknowledgements.front().map(|(at, _)| *at)
+        let arrival = self.arriving.front().map(|(at, ..)| *at);
+        let acknowledgement = self.acknowledgements.front().map(|(at, _)| *at);
+        [arrival, acknowledgement].into_iter().flatten().min()
     }
 
     /// What the gateway hears now.
     pub fn poll(&mut self, now: Instant) -> Option<SinkInput> {
+        while let Some((at, ..)) = self.arriving.front()
+            && *at <= now
+        {
+            let Some((at, delivery, message)) = self.arriving.pop_front() else { break };
+            self.arrive(at, delivery, message);
+        }
         if self.connected && !self.reachable {
             self.break_connection();
             return Some(SinkInput::Disconnected { reason: "the broker went away".to_owned() });

@@ -44,7 +44,7 @@ pub fn script(kind: DeviceKind, endpoint: String, number: u32) -> DeviceScript {
 pub fn weather_station(endpoint: impl Into<String>) -> DeviceScript {
     let script = sensor(basis(endpoint, "Meteora WS-3"), 3303, 14.2, (-12.0, 34.0), 0.4, "Cel");
     let script = sensor(script, 3304, 61.0, (25.0, 98.0), 1.5, "%RH");
-    sensor(script, 3315, 1_013.2, (975.0, 1_040.0), 0.3, "hPa")
+    sensor(script, 3315, 101_320.0, (97_500.0, 104_000.0), 30.0, "Pa")
 }
 
 /// Active power (3305), a relay as power control (3312) and an indicator light (3306).

@@ -181,6 +181,7 @@ impl World {
                 wall: if right { self.wall() } else { WallTime::from_millis(0) },
                 synced: right,
                 version: "simulated".to_owned(),
+                store_damage: None,
             },
         );
         self.core = Some(core);

@@ -298,6 +298,16 @@ impl Devices {
         }
     }
 
+    /// Ends all waiting commands of a device that is about to be forgotten.
+    pub fn settle_commands(&mut self, services: &mut Services, key: usize) {
+        let Some(device) = self.table.get(key) else { return };
+        let waiting: Vec<String> = device.commands.iter().map(|queued| queued.command.id.clone()).collect();
+        for id in waiting {
+            let outcome = Outcome::failed(ErrorKind::UnknownDevice, "the device was removed");
+            self.finish_command(services, key, &id, outcome);
+        }
+    }
+
     /// Ends commands whose `ttl` has passed, except the one under way.
     pub(super) fn expire_commands(&mut self, services: &mut Services, key: usize) {
         let Some(device) = self.table.get(key) else { return };

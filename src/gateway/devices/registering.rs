@@ -14,7 +14,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
 use crate::protocol::coap::message::Code;
 use crate::protocol::coap::option::OptionNumber;
-use crate::protocol::lwm2m::registration::{RegisterRequest, parse_register, parse_update};
+use crate::protocol::lwm2m::registration::{MAX_PARAMETERS, RegisterRequest, parse_register, parse_update};
 
 /// How old the stored expiry may be when an Update only moves it: spares the SD card.
 const LAZY_WRITE: Duration = Duration::from_secs(60);
@@ -137,8 +137,7 @@ impl Devices {
             device.formats_of = Some(request.version);
         }
         for quirk in request.quirks.into_iter().chain(request.objects.quirks) {
-            services.count(Occurrence::Quirk(quirk));
-            device.quirks.insert(quirk);
+            services.note_quirk(device, quirk);
         }
         device.registration = Some(Registration {
             location: location.clone(),
@@ -213,18 +212,22 @@ impl Devices {
             changed |= registration.sms.as_ref() != Some(&sms);
             registration.sms = Some(sms);
         }
-        registration.parameters.extend(request.parameters);
-        registration.expires_at = registration.lifetime.map(|lifetime| services.now + lifetime + grace);
-        for quirk in request.quirks {
-            services.count(Occurrence::Quirk(quirk));
-            device.quirks.insert(quirk);
+        for (name, value) in request.parameters {
+            // Ever new names in Updates must not fill the memory.
+            if registration.parameters.len() < MAX_PARAMETERS || registration.parameters.contains_key(&name) {
+                registration.parameters.insert(name, value);
+            }
         }
+        registration.expires_at = registration.lifetime.map(|lifetime| services.now + lifetime + grace);
         let mut new_objects = false;
         if let Some(list) = request.objects {
             new_objects = device.facts.objects != list.objects;
             registration.formats = list.formats;
             registration.root = list.root;
             device.facts.objects = list.objects;
+        }
+        for quirk in request.quirks {
+            services.note_quirk(device, quirk);
         }
         self.remember_address(key, peer);
         self.heard(services, key, peer, bytes);

@@ -24,6 +24,9 @@ use crate::northbound::topic::encode_level;
 /// Manufacturer, model and firmware: resources of the device object that mappings may match on.
 const FACT_RESOURCES: [(u16, u8); 3] = [(0, 0), (1, 1), (3, 2)];
 
+/// 2020: absolute times of devices are later, those that count from an unset clock are earlier.
+const NOT_BEFORE: WallTime = WallTime::from_secs(1_577_836_800);
+
 /// Least time between two publications of the retained `values` of a device.
 const VALUES_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -262,7 +265,9 @@ impl Devices {
         let Some(device) = self.table.get(key) else { return };
         let leaf = format!("{}/telemetry", encode_level(device.display_name()));
         let endpoint = device.endpoint.clone();
-        let estimated = !services.clock.is_synced();
+        // Times that the device gave are its own. One before any device of this kind was made is relative to ours.
+        let own_time = group.iter().all(|value| value.ts.is_some()) && ts >= NOT_BEFORE;
+        let estimated = !services.clock.is_synced() && !own_time;
         let mut shared: Option<bytes::Bytes> = None;
         for index in 0..services.sinks.len() {
             let exclusive = self.exclusive_keys(services, key, index, group, ts);
@@ -290,7 +295,8 @@ impl Devices {
                 native::timed_values(ts, estimated, chosen.map(|value| (value.key.as_str(), &value.value)))
             };
             let topic = format!("{}/{leaf}", sink.base);
-            services.spool(index, Some(&endpoint), native::raw_message(topic, body, false));
+            let message = native::raw_message(topic, body, false);
+            services.spool_labelled(index, Some(&endpoint), message, estimated);
         }
     }
 

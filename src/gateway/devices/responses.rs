@@ -142,7 +142,9 @@ impl Devices {
             self.schedule(services, key);
             return;
         }
+        let by_command = observation.by_command;
         if let Phase::Active { newest, heard_at, .. } = &mut observation.phase {
+            *heard_at = now;
             if let Some(sequence) = message.observe() {
                 let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
                 if !fresh {
@@ -152,12 +154,9 @@ impl Devices {
                 }
                 *newest = Some((sequence, now));
             } else {
-                services.count(Occurrence::Quirk("no_observe_option"));
-                device.quirks.insert("no_observe_option");
+                services.note_quirk(device, "no_observe_option");
             }
-            *heard_at = now;
         }
-        let by_command = observation.by_command;
         let rest = message.block(OptionNumber::BLOCK2).ok().flatten().filter(|block| block.more);
         if rest.is_some() {
             // RFC 7959 section 2.6: the rest is fetched by plain requests. The whole is read anew, so that no piece of
@@ -298,7 +297,9 @@ impl Devices {
             Job::WriteAttributes { path } => {
                 if !message.code.is_success() {
                     tracing::debug!(%path, code = %message.code, "attributes were not taken");
-                    services.count(Occurrence::Quirk("attributes_refused"));
+                    if let Some(device) = self.table.get_mut(key) {
+                        services.note_quirk(device, "attributes_refused");
+                    }
                 }
                 self.attributes_done(key, path);
             }
@@ -393,9 +394,8 @@ impl Devices {
             self.persist(services, key);
         } else {
             // The value is welcome; the device will not report changes.
-            services.count(Occurrence::Quirk("observe_without_effect"));
-            device.quirks.insert("observe_without_effect");
             observation.phase = Phase::Refused { code: message.code.0 };
+            services.note_quirk(device, "observe_without_effect");
         }
         self.report_body(services, key, path, message, ReportSource::Notify);
     }
@@ -530,8 +530,7 @@ impl Devices {
             }
         };
         for quirk in quirks {
-            services.count(Occurrence::Quirk(quirk));
-            device.quirks.insert(quirk);
+            services.note_quirk(device, quirk);
         }
         samples
     }

@@ -290,8 +290,7 @@ impl Devices {
             if active.request.accept.is_some() && heard_meanwhile {
                 // Some clients drop a request whose Accept they do not know.
                 device.formats.no_accept = true;
-                device.quirks.insert("drops_unknown_accept");
-                services.count(Occurrence::Quirk("drops_unknown_accept"));
+                services.note_quirk(device, "drops_unknown_accept");
                 active.tried_other_words = true;
                 active.request.accept = None;
                 self.continue_request(services, key, active, None);
