@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::gateway::vocabulary::Peer;
 use crate::model::time::Instant;
+use crate::protocol::coap::message::Message;
 
 /// EXCHANGE_LIFETIME of RFC 7252 section 4.8.2 with default parameters.
 pub const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
@@ -21,6 +22,8 @@ enum Kept {
     Pending,
     /// An empty acknowledgement, which is rebuilt from the message id.
     Empty,
+    /// A reset, which is rebuilt likewise.
+    Reset,
     Datagram(Box<[u8]>),
     /// A non-confirmable message: nothing was answered.
     Silent,
@@ -70,9 +73,8 @@ impl Answers {
             return match kept {
                 Kept::Pending => Seen::Pending,
                 Kept::Silent => Seen::Answered(Vec::new()),
-                Kept::Empty => {
-                    Seen::Answered(crate::protocol::coap::message::Message::acknowledgement(message_id).encode())
-                }
+                Kept::Empty => Seen::Answered(Message::acknowledgement(message_id).encode()),
+                Kept::Reset => Seen::Answered(Message::reset(message_id).encode()),
                 Kept::Datagram(bytes) => Seen::Answered(bytes.to_vec()),
             };
         }
@@ -84,12 +86,12 @@ impl Answers {
 
     /// Notes the answer to a request that was seen; empty for a message that wants none.
     pub fn answered(&mut self, peer: Peer, message_id: u16, datagram: &[u8]) {
-        const EMPTY_MESSAGE_BYTES: usize = 4;
         if let Some((kept, _)) = self.kept.get_mut(&(peer.listener, peer.remote, message_id)) {
-            *kept = match datagram.len() {
-                0 => Kept::Silent,
-                EMPTY_MESSAGE_BYTES => Kept::Empty,
-                _ => Kept::Datagram(datagram.into()),
+            *kept = match datagram {
+                [] => Kept::Silent,
+                datagram if *datagram == Message::acknowledgement(message_id).encode() => Kept::Empty,
+                datagram if *datagram == Message::reset(message_id).encode() => Kept::Reset,
+                datagram => Kept::Datagram(datagram.into()),
             };
         }
     }
