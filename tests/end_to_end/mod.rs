@@ -8,4 +8,5 @@ mod broker_outage;
 mod fleet;
 mod harness;
 mod kill_nine;
+mod mqtt_sink;
 mod real_clients;

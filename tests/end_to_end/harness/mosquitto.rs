@@ -27,15 +27,21 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// A broker that everybody may use.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, "", &[])
+    }
+
+    /// A broker that everybody may use, with further lines of configuration and the files that these name; `{dir}`
+    /// stands for the folder of the files. The lines come behind its listener, so that some of them are the listener's.
+    pub(crate) fn start_configured(lines: &str, files: &[(&str, &[u8])]) -> Self {
+        Self::start_with(None, lines, files)
     }
 
     /// A broker that wants a name and password.
     pub(crate) fn start_with_password(name: &str, password: &str) -> Self {
-        Self::start_with(Some((name.to_owned(), password.to_owned())))
+        Self::start_with(Some((name.to_owned(), password.to_owned())), "", &[])
     }
 
-    fn start_with(credentials: Option<(String, String)>) -> Self {
+    fn start_with(credentials: Option<(String, String)>, lines: &str, files: &[(&str, &[u8])]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
         // Nothing may be dropped on the way to a subscriber, and what is acknowledged to a publisher must have been
@@ -59,6 +65,11 @@ impl Mosquitto {
                 writeln!(config, "allow_anonymous false\npassword_file {}", file.display()).expect("text");
             }
         }
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).expect("a writable folder");
+        }
+        config.push_str(&lines.replace("{dir}", &folder.path().to_string_lossy()));
+        config.push('\n');
         fs::write(folder.path().join("mosquitto.conf"), config).expect("a configuration");
         let mut broker = Self { folder, port, process: None, credentials };
         broker.restart();
