@@ -5,8 +5,11 @@
 
 mod broker_credentials;
 mod broker_outage;
+mod broker_tls;
 mod fleet;
 mod harness;
+mod http_api;
+mod joining;
 mod kill_nine;
 mod mqtt_sink;
 mod real_clients;
