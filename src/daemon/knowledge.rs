@@ -61,7 +61,11 @@ fn last_good(settings: &Settings, model: Arc<ObjectModel>, mut problems: Vec<Str
     Knowledge { model, plan: Arc::new(plan), problems, broken: true }
 }
 
-fn keep(path: &Path, files: &[MappingFile]) -> std::io::Result<()> {
-    let pairs: Vec<(&str, &str)> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
+fn keep(path: &Path, mappings: &[MappingFile]) -> std::io::Result<()> {
+    // At the very first start the mapping is read before anything else makes the data folder.
+    if let Some(folder) = path.parent() {
+        files::make_folder(folder)?;
+    }
+    let pairs: Vec<(&str, &str)> = mappings.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
     files::replace_text(path, &serde_json::to_string(&pairs).unwrap_or_default())
 }

@@ -6,6 +6,7 @@
 mod broker_credentials;
 mod broker_outage;
 mod broker_tls;
+mod daemon;
 mod fleet;
 mod harness;
 mod http_api;
