@@ -13,4 +13,5 @@ mod http_api;
 mod joining;
 mod kill_nine;
 mod mqtt_sink;
+mod mqtt_versions;
 mod real_clients;

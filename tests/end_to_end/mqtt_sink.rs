@@ -287,6 +287,25 @@ async fn answers_carry_response_topic_and_correlation_of_mqtt_5() {
 }
 
 #[tokio::test]
+async fn message_published_as_retained_says_so_at_once_where_mqtt_5_was_asked_for_that() {
+    let broker = Mosquitto::start();
+    let asked = subscriber(&broker, "gateway", ProtocolVersion::V5, "command");
+    let subscriptions = vec!["command".to_owned(), "info".to_owned()];
+    let mut sink = Sink::start(MqttConfiguration { subscriptions, retain_told: vec!["command".to_owned()], ..asked });
+    sink.connected().await;
+    for (delivery, topic) in [(1, "command"), (2, "info")] {
+        sink.publish(delivery, Message { retain: true, ..message(topic, "x") });
+    }
+    let mut told = BTreeMap::new();
+    while told.len() < 2 {
+        if let SinkInput::Inbound { topic, retain, .. } = sink.next().await {
+            told.insert(topic, retain);
+        }
+    }
+    assert_eq!(told, BTreeMap::from([("command".to_owned(), true), ("info".to_owned(), false)]));
+}
+
+#[tokio::test]
 async fn messages_that_cannot_be_sent_are_rejected_and_the_next_one_goes() {
     for protocol in BOTH {
         let broker = Mosquitto::start_configured("message_size_limit 2000", &[]);
