@@ -183,6 +183,7 @@ fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguratio
         alpn: sink.alpn.clone(),
         will: Some(native::offline(&sink.core.base)),
         subscriptions: native::subscriptions(&sink.core.base),
+        retain_told: native::subscriptions_that_refuse_retained(&sink.core.base),
         ..MqttConfiguration::new(index, &sink.core.name, address, &sink.client_id)
     }
 }

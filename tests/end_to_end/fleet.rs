@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::harness::{Acknowledged, Gateway, Message, NotifyingDevice, Subscriber};
 
 const DEVICES: usize = 5;
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long a counting device waits between its samples.
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// A few devices, all notifying one gateway.
 pub(crate) struct Fleet {

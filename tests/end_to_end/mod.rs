@@ -5,7 +5,13 @@
 
 mod broker_credentials;
 mod broker_outage;
+mod broker_tls;
+mod daemon;
 mod fleet;
 mod harness;
+mod http_api;
+mod joining;
 mod kill_nine;
+mod mqtt_sink;
+mod mqtt_versions;
 mod real_clients;

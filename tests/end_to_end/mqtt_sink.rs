@@ -10,7 +10,7 @@ use lwm2mqtt::model::message::{Message, QualityOfService};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::mosquitto::Mosquitto;
+use super::harness::Mosquitto;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -89,7 +89,7 @@ impl Sink {
 }
 
 fn configuration(broker: &Mosquitto, client_id: &str, protocol: ProtocolVersion) -> MqttConfiguration {
-    let address = BrokerAddress::parse(&format!("mqtt://127.0.0.1:{}", broker.port)).unwrap();
+    let address = BrokerAddress::parse(&format!("mqtt://127.0.0.1:{}", broker.port())).unwrap();
     MqttConfiguration { protocol, ..MqttConfiguration::new(SinkIndex(0), "test", address, client_id) }
 }
 
@@ -167,14 +167,14 @@ impl Spool {
 #[tokio::test]
 async fn broker_killed_under_load_loses_no_message_that_the_core_still_holds() {
     for protocol in BOTH {
-        let mut broker = Mosquitto::start("", &[]);
+        let mut broker = Mosquitto::start();
         let mut receiver = Sink::start(subscriber(&broker, "receiver", protocol, "t/#"));
         receiver.connected().await;
         let mut sender = Sink::start(configuration(&broker, "sender", protocol));
         let mut spool = Spool::of(6_000);
         for acknowledged in [1_500, 3_000] {
             spool.run_until_acknowledged(&mut sender, acknowledged).await;
-            broker.kill();
+            broker.kill_nine();
             while spool.connected {
                 let input = sender.next().await;
                 spool.handle(input);
@@ -200,7 +200,7 @@ async fn broker_killed_under_load_loses_no_message_that_the_core_still_holds() {
 #[tokio::test]
 async fn subscriptions_come_back_after_a_restart_of_the_broker() {
     for protocol in BOTH {
-        let mut broker = Mosquitto::start("", &[]);
+        let mut broker = Mosquitto::start();
         let mut sink = Sink::start(subscriber(&broker, "both", protocol, "command/+"));
         sink.connected().await;
         for round in 0..3 {
@@ -208,6 +208,7 @@ async fn subscriptions_come_back_after_a_restart_of_the_broker() {
             let (receipt, payload) = sink.inbound().await;
             assert_eq!(payload, format!("round {round}"));
             sink.acknowledge(receipt).await;
+            broker.kill_nine();
             broker.restart();
             loop {
                 if let SinkInput::Disconnected { reason } = sink.next().await {
@@ -223,7 +224,7 @@ async fn subscriptions_come_back_after_a_restart_of_the_broker() {
 #[tokio::test]
 async fn unacknowledged_message_comes_again_and_acknowledged_one_does_not() {
     for protocol in BOTH {
-        let broker = Mosquitto::start("", &[]);
+        let broker = Mosquitto::start();
         let commands = || subscriber(&broker, "gateway", protocol, "command");
         let mut other = Sink::start(configuration(&broker, "other", protocol));
         other.connected().await;
@@ -248,10 +249,10 @@ async fn unacknowledged_message_comes_again_and_acknowledged_one_does_not() {
 
 #[tokio::test]
 async fn answers_carry_response_topic_and_correlation_of_mqtt_5() {
-    let broker = Mosquitto::start("", &[]);
+    let broker = Mosquitto::start();
     let mut sink = Sink::start(subscriber(&broker, "gateway", ProtocolVersion::V5, "command"));
     sink.connected().await;
-    let mut options = rumqttc::v5::MqttOptions::new("caller", "127.0.0.1", broker.port);
+    let mut options = rumqttc::v5::MqttOptions::new("caller", "127.0.0.1", broker.port());
     options.set_keep_alive(Duration::from_secs(5));
     let (caller, mut events) = rumqttc::v5::AsyncClient::new(options, 10);
     caller.try_subscribe("answers/7", rumqttc::v5::mqttbytes::QoS::AtLeastOnce).unwrap();
@@ -286,9 +287,28 @@ async fn answers_carry_response_topic_and_correlation_of_mqtt_5() {
 }
 
 #[tokio::test]
+async fn message_published_as_retained_says_so_at_once_where_mqtt_5_was_asked_for_that() {
+    let broker = Mosquitto::start();
+    let asked = subscriber(&broker, "gateway", ProtocolVersion::V5, "command");
+    let subscriptions = vec!["command".to_owned(), "info".to_owned()];
+    let mut sink = Sink::start(MqttConfiguration { subscriptions, retain_told: vec!["command".to_owned()], ..asked });
+    sink.connected().await;
+    for (delivery, topic) in [(1, "command"), (2, "info")] {
+        sink.publish(delivery, Message { retain: true, ..message(topic, "x") });
+    }
+    let mut told = BTreeMap::new();
+    while told.len() < 2 {
+        if let SinkInput::Inbound { topic, retain, .. } = sink.next().await {
+            told.insert(topic, retain);
+        }
+    }
+    assert_eq!(told, BTreeMap::from([("command".to_owned(), true), ("info".to_owned(), false)]));
+}
+
+#[tokio::test]
 async fn messages_that_cannot_be_sent_are_rejected_and_the_next_one_goes() {
     for protocol in BOTH {
-        let broker = Mosquitto::start("message_size_limit 2000", &[]);
+        let broker = Mosquitto::start_configured("message_size_limit 2000", &[]);
         let small = MqttConfiguration { max_packet_bytes: 4_000, ..configuration(&broker, "gateway", protocol) };
         let mut sink = Sink::start(small);
         sink.connected().await;
@@ -313,7 +333,7 @@ async fn messages_that_cannot_be_sent_are_rejected_and_the_next_one_goes() {
 #[tokio::test]
 async fn message_that_the_broker_does_not_authorize_is_rejected_with_its_reason() {
     let acl = ("acl", &b"topic write allowed/#\n"[..]);
-    let broker = Mosquitto::start("acl_file {dir}/acl", &[acl]);
+    let broker = Mosquitto::start_configured("acl_file {dir}/acl", &[acl]);
     let mut sink = Sink::start(configuration(&broker, "gateway", ProtocolVersion::V5));
     sink.connected().await;
     sink.publish(1, message("secret/a", "x"));
@@ -343,7 +363,7 @@ async fn message_that_the_broker_does_not_authorize_is_rejected_with_its_reason(
 
 #[tokio::test]
 async fn message_too_large_to_be_taken_does_not_come_back_for_ever() {
-    let broker = Mosquitto::start("", &[]);
+    let broker = Mosquitto::start();
     // MQTT 3.1.1 cannot tell the broker about the bound.
     let bounded =
         MqttConfiguration { max_packet_bytes: 1_000, ..subscriber(&broker, "gateway", ProtocolVersion::V4, "command") };
@@ -360,7 +380,7 @@ async fn message_too_large_to_be_taken_does_not_come_back_for_ever() {
 #[tokio::test]
 async fn will_is_published_after_a_crash_and_not_after_a_shutdown() {
     for protocol in BOTH {
-        let broker = Mosquitto::start("", &[]);
+        let broker = Mosquitto::start();
         let mut watcher = Sink::start(subscriber(&broker, "watcher", protocol, "state"));
         watcher.connected().await;
         let mortal = || MqttConfiguration {
@@ -384,7 +404,7 @@ async fn will_is_published_after_a_crash_and_not_after_a_shutdown() {
 
 #[tokio::test]
 async fn receive_maximum_of_the_broker_bounds_what_is_in_flight() {
-    let broker = Mosquitto::start("max_inflight_messages 5", &[]);
+    let broker = Mosquitto::start_configured("max_inflight_messages 5", &[]);
     let mut sink = Sink::start(configuration(&broker, "gateway", ProtocolVersion::V5));
     assert_eq!(sink.connected().await, 4);
     let mut spool = Spool::of(500);
@@ -395,8 +415,8 @@ async fn receive_maximum_of_the_broker_bounds_what_is_in_flight() {
 
 #[tokio::test]
 async fn repeated_failure_is_told_once() {
-    let mut broker = Mosquitto::start("", &[]);
-    broker.kill();
+    let mut broker = Mosquitto::start();
+    broker.kill_nine();
     let mut sink = Sink::start(configuration(&broker, "gateway", ProtocolVersion::V5));
     let first = sink.next().await;
     assert!(matches!(&first, SinkInput::Disconnected { reason } if reason.contains("refused")), "{first:?}");
@@ -498,7 +518,7 @@ mod tls {
         let server = identity("server", Some(&authority));
         let client = identity("gateway-1", Some(&authority));
         let pem = |certificate: &X509| certificate.to_pem().unwrap();
-        let broker = Mosquitto::start(
+        let broker = Mosquitto::start_configured(
             "cafile {dir}/ca\ncertfile {dir}/cert\nkeyfile {dir}/key\nrequire_certificate true",
             &[
                 ("ca", &pem(&authority.certificate)),
@@ -507,7 +527,7 @@ mod tls {
             ],
         );
         let configuration = |protocol, ca: &X509| MqttConfiguration {
-            address: BrokerAddress { host: "localhost".to_owned(), port: broker.port, tls: true },
+            address: BrokerAddress { host: "localhost".to_owned(), port: broker.port(), tls: true },
             ca: Some(pem(ca)),
             certificate: Some(pem(&client.certificate)),
             private_key: Some(client.sec1.clone()),

@@ -81,6 +81,9 @@ pub struct MqttConfiguration {
     pub will: Option<Message>,
     /// Topic filters, all with QoS 1.
     pub subscriptions: Vec<String>,
+    /// Those of the subscriptions whose messages say that they were published as retained, also when they arrive at once.
+    /// Only MQTT 5 can.
+    pub retain_told: Vec<String>,
     /// Longest packet sent or received, in bytes; the broker may lower it for what is sent.
     pub max_packet_bytes: usize,
     /// Messages on the way to the broker; the broker may lower it.
@@ -119,6 +122,7 @@ impl MqttConfiguration {
             alpn: Vec::new(),
             will: None,
             subscriptions: Vec::new(),
+            retain_told: Vec::new(),
             max_packet_bytes: 1 << 20,
             in_flight: 256,
         }

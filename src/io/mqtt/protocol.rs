@@ -100,7 +100,7 @@ pub(super) trait Protocol {
 
     fn build(attempt: &Attempt<'_>) -> (Self::Client, Self::Events);
     fn publish(client: &Self::Client, message: &Message) -> Result<(), NoRoom>;
-    fn subscribe(client: &Self::Client, filters: &[String]) -> Result<(), NoRoom>;
+    fn subscribe(client: &Self::Client, configuration: &MqttConfiguration) -> Result<(), NoRoom>;
     fn acknowledge(client: &Self::Client, ticket: Ticket) -> Result<(), NoRoom>;
     fn disconnect(client: &Self::Client) -> Result<(), NoRoom>;
     fn poll(events: &mut Self::Events) -> impl Future<Output = Result<Happening, Failure>> + Send;

@@ -203,7 +203,7 @@ impl<P: Protocol> Task<P> {
             return self.ready(client);
         }
         self.phase = Phase::Subscribing;
-        match P::subscribe(client, &self.configuration.subscriptions) {
+        match P::subscribe(client, &self.configuration) {
             Ok(()) => None,
             Err(_) => Some(lost("the client took no subscription")),
         }

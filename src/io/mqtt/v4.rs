@@ -5,6 +5,7 @@ use rumqttc::{
     QoS, StateError, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 
+use super::MqttConfiguration;
 use super::protocol::{Attempt, CONNECTION_TIMEOUT, Failure, Happening, Inbound, NoRoom, Protocol, Ticket};
 use crate::model::message::{Message, QualityOfService};
 
@@ -62,8 +63,9 @@ impl Protocol for Version4 {
             .map_err(|_| NoRoom)
     }
 
-    fn subscribe(client: &AsyncClient, filters: &[String]) -> Result<(), NoRoom> {
-        let filters = filters.iter().map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
+    fn subscribe(client: &AsyncClient, configuration: &MqttConfiguration) -> Result<(), NoRoom> {
+        let filters =
+            configuration.subscriptions.iter().map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
         client.try_subscribe_many(filters).map_err(|_| NoRoom)
     }
 

@@ -9,6 +9,7 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 
+use super::MqttConfiguration;
 use super::protocol::{Attempt, CONNECTION_TIMEOUT, Failure, Happening, Inbound, NoRoom, Protocol, Ticket};
 use crate::model::message::{Message, QualityOfService};
 
@@ -88,8 +89,11 @@ impl Protocol for Version5 {
         .map_err(|_| NoRoom)
     }
 
-    fn subscribe(client: &AsyncClient, filters: &[String]) -> Result<(), NoRoom> {
-        let filters = filters.iter().map(|filter| Filter::new(filter.clone(), QoS::AtLeastOnce));
+    fn subscribe(client: &AsyncClient, configuration: &MqttConfiguration) -> Result<(), NoRoom> {
+        let filters = configuration.subscriptions.iter().map(|filter| Filter {
+            preserve_retain: configuration.retain_told.contains(filter),
+            ..Filter::new(filter.clone(), QoS::AtLeastOnce)
+        });
         client.try_subscribe_many(filters).map_err(|_| NoRoom)
     }
 

@@ -41,6 +41,13 @@ pub fn subscriptions(base: &str) -> Vec<String> {
     ]
 }
 
+/// Those of [`subscriptions`] where a retained message is refused, so that the broker has to say which are.
+///
+/// Not the gateways' own info: there a message that arrives at once tells of a gateway that lives.
+pub fn subscriptions_that_refuse_retained(base: &str) -> Vec<String> {
+    vec![format!("{base}/{BRIDGE}/request/#"), format!("{base}/+/command")]
+}
+
 /// What a topic asks; `None` if it is none of ours.
 pub fn parse_topic(base: &str, topic: &str) -> Option<Inbound> {
     let rest = topic.strip_prefix(base)?.strip_prefix('/')?;

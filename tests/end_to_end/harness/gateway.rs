@@ -26,48 +26,158 @@ path = "/3303/*/5700"
 key = "temperature"
 "#;
 
-/// A gateway that accepts every device and delivers to one broker.
+/// What a gateway is started with; every part has a default that most tests can live with.
+pub(crate) struct Setup {
+    name: &'static str,
+    unknown_devices: &'static str,
+    lwm2m_options: String,
+    sink_url: String,
+    sink_options: String,
+    files: Vec<(String, String)>,
+    arguments: Vec<&'static str>,
+}
+
+impl Setup {
+    /// A gateway that accepts every device and delivers to this broker.
+    pub(crate) fn new(broker: &Mosquitto) -> Self {
+        let sink_options = broker
+            .credentials()
+            .map(|(name, password)| format!("username = \"{name}\"\npassword = \"{password}\"\n"))
+            .unwrap_or_default();
+        Self {
+            name: "under-test",
+            unknown_devices: "accept",
+            lwm2m_options: String::new(),
+            sink_url: format!("mqtt://127.0.0.1:{}", broker.port()),
+            sink_options,
+            files: vec![("mappings/temperature.toml".to_owned(), MAPPING.to_owned())],
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Its own name; two gateways of one name would take each other's place at the broker.
+    pub(crate) fn name(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Whether devices without credentials are taken: the key of that name.
+    pub(crate) fn unknown_devices(mut self, word: &'static str) -> Self {
+        self.unknown_devices = word;
+        self
+    }
+
+    /// Further lines of the section `[lwm2m]`.
+    pub(crate) fn lwm2m(mut self, lines: &str) -> Self {
+        self.lwm2m_options.push_str(lines);
+        self
+    }
+
+    /// Another way to the broker than plain MQTT.
+    pub(crate) fn sink_url(mut self, url: String) -> Self {
+        self.sink_url = url;
+        self
+    }
+
+    /// Further lines of the section `[sink.local]`.
+    pub(crate) fn sink(mut self, lines: &str) -> Self {
+        self.sink_options.push_str(lines);
+        self.sink_options.push('\n');
+        self
+    }
+
+    /// A file beside the configuration, such as `mappings/more.toml`, in place of an earlier one of that name.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// One more argument of `lwm2mqtt run`.
+    pub(crate) fn argument(mut self, argument: &'static str) -> Self {
+        self.arguments.push(argument);
+        self
+    }
+
+    /// Lays out folder and files and chooses ports, without starting anything.
+    pub(crate) fn prepare(self) -> Gateway {
+        let folder = TempDir::new().expect("a temporary folder");
+        let (lwm2m, http) = (free_port(), free_port());
+        let Self { name, unknown_devices, lwm2m_options, sink_url, sink_options, .. } = self;
+        let config = format!(
+            "version = 1\n\
+             [gateway]\nname = \"{name}\"\ndata_dir = \"data\"\n\
+             [lwm2m]\nudp = \"127.0.0.1:{lwm2m}\"\ndtls = \"off\"\nunknown_devices = \"{unknown_devices}\"\n{lwm2m_options}\n\
+             [http]\nlisten = \"127.0.0.1:{http}\"\n\
+             [sink.local]\ntype = \"mqtt\"\nurl = \"{sink_url}\"\n{sink_options}"
+        );
+        for subfolder in ["mappings", "models"] {
+            fs::create_dir(folder.path().join(subfolder)).expect("a writable folder");
+        }
+        let gateway = Gateway { folder, lwm2m, http, arguments: self.arguments, process: None };
+        gateway.write_file("config.toml", &config);
+        for (name, text) in &self.files {
+            gateway.write_file(name, text);
+        }
+        gateway
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(self) -> Gateway {
+        let mut gateway = self.prepare();
+        gateway.restart();
+        gateway.wait_for("/readyz");
+        gateway
+    }
+}
+
+/// A gateway, mostly one that runs.
 pub(crate) struct Gateway {
     lwm2m: u16,
     http: u16,
+    arguments: Vec<&'static str>,
     process: Option<Process>,
     // Dropped last: the process shows what it wrote there.
     folder: TempDir,
 }
 
 impl Gateway {
-    /// Starts it and waits until it is ready. `lwm2m_options` are further lines of the section `[lwm2m]`.
+    /// Starts one as [`Setup`] has it by default, with further lines of the section `[lwm2m]`.
     pub(crate) fn start(broker: &Mosquitto, lwm2m_options: &str) -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        let (lwm2m, http, mqtt) = (free_port(), free_port(), broker.port());
-        fs::create_dir(folder.path().join("mappings")).expect("a writable folder");
-        fs::write(folder.path().join("mappings/temperature.toml"), MAPPING).expect("a writable folder");
-        let credentials = broker
-            .credentials()
-            .map(|(name, password)| format!("username = \"{name}\"\npassword = \"{password}\"\n"))
-            .unwrap_or_default();
-        let config = format!(
-            "version = 1\n\
-             [gateway]\nname = \"under-test\"\ndata_dir = \"data\"\n\
-             [lwm2m]\nudp = \"127.0.0.1:{lwm2m}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n{lwm2m_options}\n\
-             [http]\nlisten = \"127.0.0.1:{http}\"\n\
-             [sink.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n{credentials}"
-        );
-        fs::write(folder.path().join("config.toml"), config).expect("a writable folder");
-        let mut gateway = Self { folder, lwm2m, http, process: None };
-        gateway.restart();
-        gateway.wait_for("/readyz");
-        gateway
+        Setup::new(broker).lwm2m(lwm2m_options).start()
     }
 
     /// Starts it again with the same configuration, ports and data, and waits until it answers.
     pub(crate) fn restart(&mut self) {
-        assert!(self.process.is_none(), "the gateway is running");
-        let mut command = Command::new(binary());
-        command.arg("run").arg("--config").arg(self.folder.path().join("config.toml"));
-        command.current_dir(self.folder.path()).env_remove("LWM2MQTT_CONFIG");
-        self.process = Some(Process::spawn("lwm2mqtt", &mut command, self.folder.path()));
+        self.launch();
         self.wait_for("/healthz");
+    }
+
+    fn launch(&mut self) {
+        assert!(self.process.is_none(), "the gateway is running");
+        let mut command = self.command("run");
+        command.args(&self.arguments);
+        self.process = Some(Process::spawn("lwm2mqtt", &mut command, self.folder.path()));
+    }
+
+    /// Starts it where it is expected to end by itself; answers its exit code and what it wrote to standard error.
+    pub(crate) fn launch_to_its_end(&mut self) -> (Option<i32>, String) {
+        self.launch();
+        let mut process = self.process.take().expect("a running gateway");
+        let code = process.exit_code_within(PATIENCE);
+        (code.unwrap_or_else(|| panic!("lwm2mqtt goes on:\n{}", process.last_errors())), process.errors())
+    }
+
+    /// Another command of the same binary with the same configuration.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(subcommand).arg("--config").arg(self.folder.path().join("config.toml"));
+        command.current_dir(self.folder.path()).env_remove("LWM2MQTT_CONFIG").env_remove("LWM2MQTT_URL");
+        command
+    }
+
+    /// Writes a file beside the configuration.
+    pub(crate) fn write_file(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("a writable folder");
     }
 
     /// Ends it as a power cut would.
@@ -80,9 +190,22 @@ impl Gateway {
         self.process.take().expect("a running gateway").stop();
     }
 
+    /// Asks it to end and answers its exit code, if that comes in time.
+    pub(crate) fn exit_code_of_stop(&mut self, within: Duration) -> Option<i32> {
+        let mut process = self.process.take().expect("a running gateway");
+        process.signal("TERM");
+        let code = process.exit_code_within(within);
+        code.unwrap_or_else(|| panic!("lwm2mqtt does not end within {within:?}:\n{}", process.last_errors()))
+    }
+
+    /// Sends it a signal, named as `kill` names it.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.as_ref().expect("a running gateway").signal(signal);
+    }
+
     /// Waits until this path answers 200.
     pub(crate) fn wait_for(&mut self, path: &str) {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.http));
+        let address = self.http_address();
         let process = self.process.as_mut().expect("a running gateway");
         let ready = poll(PATIENCE, PAUSE, || {
             assert!(!process.has_ended(), "lwm2mqtt ended:\n{}", process.last_errors());
@@ -91,10 +214,37 @@ impl Gateway {
         assert!(ready.is_some(), "lwm2mqtt does not answer 200 to {path}:\n{}", process.last_errors());
     }
 
+    /// Waits until this path answers 200 with JSON that fits, and answers that.
+    pub(crate) fn wait_for_json(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = poll(PATIENCE, PAUSE, || {
+            let (status, body) = self.get(path);
+            last = body;
+            (status == 200 && fits(&last)).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| panic!("{path} never answered what was wanted, last {last}"))
+    }
+
+    /// Waits until its log has a line with this text.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let process = self.process.as_ref().expect("a running gateway");
+        let seen = poll(PATIENCE, PAUSE, || process.errors().contains(text).then_some(()));
+        assert!(seen.is_some(), "lwm2mqtt did not log `{text}`:\n{}", process.last_errors());
+    }
+
     /// The status and JSON that its HTTP API answers; null where the body is no JSON.
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
-        let (status, body) = get(SocketAddr::from(([127, 0, 0, 1], self.http)), path).expect("an answer over HTTP");
+        let (status, body) = self.get_text(path);
         (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    /// The status and body that its HTTP API answers.
+    pub(crate) fn get_text(&self, path: &str) -> (u16, String) {
+        get(self.http_address(), path).expect("an answer over HTTP")
+    }
+
+    fn http_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.http))
     }
 
     /// Where LwM2M clients find it.

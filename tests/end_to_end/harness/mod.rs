@@ -11,9 +11,10 @@ mod ports;
 mod process;
 
 pub(crate) use device::{DeviceClient, Library};
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Gateway, Setup};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
+pub(crate) use ports::free_port;
 
 use std::time::Duration;
 

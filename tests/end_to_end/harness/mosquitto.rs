@@ -27,15 +27,21 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// A broker that everybody may use.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, "", &[])
+    }
+
+    /// A broker that everybody may use, with further lines of configuration and the files that these name; `{dir}`
+    /// stands for the folder of the files. The lines come behind its listener, so that some of them are the listener's.
+    pub(crate) fn start_configured(lines: &str, files: &[(&str, &[u8])]) -> Self {
+        Self::start_with(None, lines, files)
     }
 
     /// A broker that wants a name and password.
     pub(crate) fn start_with_password(name: &str, password: &str) -> Self {
-        Self::start_with(Some((name.to_owned(), password.to_owned())))
+        Self::start_with(Some((name.to_owned(), password.to_owned())), "", &[])
     }
 
-    fn start_with(credentials: Option<(String, String)>) -> Self {
+    fn start_with(credentials: Option<(String, String)>, lines: &str, files: &[(&str, &[u8])]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
         // Nothing may be dropped on the way to a subscriber, and what is acknowledged to a publisher must have been
@@ -59,6 +65,11 @@ impl Mosquitto {
                 writeln!(config, "allow_anonymous false\npassword_file {}", file.display()).expect("text");
             }
         }
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).expect("a writable folder");
+        }
+        config.push_str(&lines.replace("{dir}", &folder.path().to_string_lossy()));
+        config.push('\n');
         fs::write(folder.path().join("mosquitto.conf"), config).expect("a configuration");
         let mut broker = Self { folder, port, process: None, credentials };
         broker.restart();
@@ -110,16 +121,28 @@ impl Mosquitto {
         self.wait_for_log(&format!(" as {client_id} ("), times);
     }
 
-    fn wait_for_log(&self, text: &str, times: usize) {
+    /// Waits until its log has this text so often.
+    pub(crate) fn wait_for_log(&self, text: &str, times: usize) {
         let process = self.process.as_ref().expect("a running broker");
         let seen = poll(PATIENCE, PAUSE, || (process.errors().matches(text).count() >= times).then_some(()));
         assert!(seen.is_some(), "mosquitto did not log `{text}` {times} times:\n{}", process.last_errors());
     }
 
+    /// Whether its log has this text.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.process.as_ref().expect("a running broker").errors().contains(text)
+    }
+
     /// Publishes with QoS 1 and returns once the broker has acknowledged.
     pub(crate) fn publish(&self, topic: &str, payload: &Value) {
+        self.publish_with(topic, payload, &[]);
+    }
+
+    /// As [`Self::publish`], with further arguments of `mosquitto_pub`.
+    pub(crate) fn publish_with(&self, topic: &str, payload: &Value, arguments: &[&str]) {
         let mut command = Command::new("mosquitto_pub");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-t", topic]);
+        command.args(arguments);
         self.give_credentials(&mut command);
         let status = command.args(["-m", &payload.to_string()]).status();
         let done = status.unwrap_or_else(|error| panic!("mosquitto_pub: {error}; run `tests/run packages`")).success();
@@ -128,11 +151,17 @@ impl Mosquitto {
 
     /// A client that receives everything below `filter` from now on; over restarts of the broker it keeps its session.
     pub(crate) fn subscribe(&self, filter: &str) -> Subscriber {
+        self.subscribe_with(filter, &["-F", "%j"])
+    }
+
+    /// As [`Self::subscribe`], with further arguments of `mosquitto_sub`, which say what a line holds; see
+    /// [`Subscriber::next_line`].
+    pub(crate) fn subscribe_with(&self, filter: &str, arguments: &[&str]) -> Subscriber {
         let client_id = format!("subscriber-{}", free_port());
         // It hides that it was disconnected, and connects again by itself.
         let mut command = Command::new("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-c", "-i", &client_id]);
-        command.args(["-t", filter, "-F", "%j"]);
+        command.args(["-t", filter]).args(arguments);
         self.give_credentials(&mut command);
         let process = Process::spawn(&client_id, &mut command, self.folder.path());
         self.wait_for_log(&format!("Sending SUBACK to {client_id}"), 1);
@@ -214,6 +243,16 @@ impl Subscriber {
             }
         }
         &self.seen
+    }
+
+    /// Whether a message that fits is among those looked at.
+    pub(crate) fn has_seen(&self, fits: impl Fn(&str, &Value) -> bool) -> bool {
+        self.seen.iter().any(|message| fits(&message.topic, &message.payload))
+    }
+
+    /// The next line as the client printed it.
+    pub(crate) fn next_line(&mut self, what: &str) -> String {
+        self.process.next_line(deadline(PATIENCE)).unwrap_or_else(|| panic!("no message came: {what}"))
     }
 
     /// How many messages have been looked at.

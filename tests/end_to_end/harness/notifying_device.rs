@@ -3,7 +3,8 @@
 //!
 //! It shares no code with the gateway (its CoAP is `coap-lite`'s), so that an error common to both sides cannot hide. What
 //! was acknowledged to it is the promise that the tests hold the gateway to. Formats: SenML JSON only (RFC 8428), because
-//! records carry their time; other Accepts are answered 4.06.
+//! records carry their time; other Accepts are answered 4.06. One more resource, of an object that needs a definition to
+//! be understood, can be read as TLV only.
 #![expect(clippy::disallowed_methods, reason = "a device on a real network needs the real clock")]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -22,9 +23,17 @@ use super::process::deadline;
 const RETRANSMIT: Duration = Duration::from_millis(250);
 /// How often the thread looks whether something is due.
 const TICK: Duration = Duration::from_millis(5);
+/// How often one Register is sent.
+const MAX_SENT: u16 = 5;
+/// Far from the ids of notifications, which begin at 1.
+const FIRST_REGISTER_ID: u16 = 0xf000;
 const SENML_JSON: usize = 110;
+const TLV: usize = 11_542;
 const LINK_FORMAT: usize = 40;
 const OBSERVED: &str = "3303/0/5700";
+/// A resource of an object that no registry has; it can be read as TLV (Core TS 7.5.5): resource 1, two bytes, 300.
+const UNKNOWN: &str = "42001/0/1";
+const UNKNOWN_TLV: [u8; 4] = [0b1100_0010, 1, 0x01, 0x2c];
 /// The time of sample 0, in milliseconds since 1970; each sample is this much later than the one before.
 const FIRST_SAMPLE_MS: u64 = 1_700_000_000_000;
 const SAMPLE_STEP_MS: u64 = 1_000;
@@ -64,6 +73,7 @@ impl NotifyingDevice {
             message_id: 1,
             registered: false,
             register_due: Instant::now(),
+            register_sent: 0,
             observer: None,
             number: 0,
             in_flight: None,
@@ -121,6 +131,7 @@ struct Session {
     message_id: u16,
     registered: bool,
     register_due: Instant,
+    register_sent: u16,
     observer: Option<Observer>,
     number: u64,
     in_flight: Option<InFlight>,
@@ -178,8 +189,10 @@ impl Session {
         let mut packet = Packet::new();
         packet.header.set_type(MessageType::Confirmable);
         packet.header.code = MessageClass::Request(RequestType::Post);
-        // The same message each time, so that a lost answer makes no second registration.
-        packet.header.message_id = 1;
+        // The same message for a while, so that a lost answer makes no second registration; then a new attempt, which
+        // is what a device makes that got no answer at all.
+        packet.header.message_id = FIRST_REGISTER_ID + self.register_sent / MAX_SENT;
+        self.register_sent += 1;
         packet.set_token(vec![0xee]);
         packet.add_option(CoapOption::UriPath, b"rd".to_vec());
         packet.add_option(CoapOption::ContentFormat, number_bytes(LINK_FORMAT));
@@ -187,7 +200,7 @@ impl Session {
         for query in ["lwm2m=1.1", "lt=86400", "b=U", &endpoint] {
             packet.add_option(CoapOption::UriQuery, query.as_bytes().to_vec());
         }
-        packet.payload = b"</>;rt=\"oma.lwm2m\";ct=110,</1/0>,</3/0>,</3303/0>".to_vec();
+        packet.payload = b"</>;rt=\"oma.lwm2m\";ct=110,</1/0>,</3/0>,</3303/0>,</42001/0>".to_vec();
         self.send(&packet);
     }
 
@@ -220,6 +233,12 @@ impl Session {
         let path = path.join("/");
         let within = !path.is_empty() && format!("{OBSERVED}/").starts_with(&format!("{path}/"));
         let accept = request.get_first_option(CoapOption::Accept).map(|bytes| number(bytes));
+        if path == UNKNOWN {
+            return match accept {
+                None | Some(TLV) => self.answer_with(request, None, TLV, UNKNOWN_TLV.to_vec()),
+                Some(_) => self.answer(request, ResponseType::NotAcceptable, None),
+            };
+        }
         if !within {
             return self.answer(request, ResponseType::NotFound, None);
         }
@@ -242,18 +261,19 @@ impl Session {
     }
 
     fn answer(&self, request: &Packet, code: ResponseType, observe: Option<u32>) {
-        let mut packet = Packet::new();
-        packet.header.set_type(MessageType::Acknowledgement);
-        packet.header.message_id = request.header.message_id;
-        packet.set_token(request.get_token().to_vec());
-        packet.header.code = MessageClass::Response(code);
         if code == ResponseType::Content {
-            if let Some(sequence) = observe {
-                packet.add_option(CoapOption::Observe, number_bytes(sequence as usize));
-            }
-            packet.add_option(CoapOption::ContentFormat, number_bytes(SENML_JSON));
-            packet.payload = senml(sample(0));
+            return self.answer_with(request, observe, SENML_JSON, senml(sample(0)));
         }
+        self.send(&answer_to(request, code));
+    }
+
+    fn answer_with(&self, request: &Packet, observe: Option<u32>, format: usize, payload: Vec<u8>) {
+        let mut packet = answer_to(request, ResponseType::Content);
+        if let Some(sequence) = observe {
+            packet.add_option(CoapOption::Observe, number_bytes(sequence as usize));
+        }
+        packet.add_option(CoapOption::ContentFormat, number_bytes(format));
+        packet.payload = payload;
         self.send(&packet);
     }
 
@@ -291,6 +311,15 @@ impl Session {
             self.report.try_send(sent.sample).expect("somebody who reads what was acknowledged");
         }
     }
+}
+
+fn answer_to(request: &Packet, code: ResponseType) -> Packet {
+    let mut packet = Packet::new();
+    packet.header.set_type(MessageType::Acknowledgement);
+    packet.header.message_id = request.header.message_id;
+    packet.set_token(request.get_token().to_vec());
+    packet.header.code = MessageClass::Response(code);
+    packet
 }
 
 fn sample(number: u64) -> Acknowledged {

@@ -86,6 +86,14 @@ impl Process {
         self.child.wait().expect("a child that can be waited for").success()
     }
 
+    /// Waits for its end so long, and answers its exit code: none within, if a signal ended it.
+    #[expect(clippy::option_option, reason = "no end and an end without a code are two answers")]
+    pub(crate) fn exit_code_within(&mut self, patience: Duration) -> Option<Option<i32>> {
+        poll(patience, Duration::from_millis(5), || {
+            self.child.try_wait().expect("a child that can be waited for").map(|status| status.code())
+        })
+    }
+
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child that can be asked").is_some()
