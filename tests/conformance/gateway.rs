@@ -79,6 +79,7 @@ impl Gateway {
             wall: WORLD_BEGINS,
             synced: true,
             version: "0".to_owned(),
+            store_damage: None,
         };
         let mut gateway = Self {
             core: Core::new(Instant::ZERO, start),
