@@ -57,6 +57,27 @@ fn a_connection_that_breaks_again_and_again_loses_nothing() {
 }
 
 #[test]
+fn a_connection_that_breaks_while_messages_are_on_their_way_loses_none_of_them() {
+    for_each_seed(|seed| {
+        let mut world = World::new(WorldScript::new(seed));
+        let mut counters = Counters::new();
+        counters.add(&mut world, counting_device("dev"));
+        world.run_for(Duration::from_secs(10));
+        for round in 0..8 {
+            counters.count(&mut world);
+            // Committed after 100 ms, at the broker 2 ms later, acknowledged after 2 more: every moment of that.
+            world.run_for(Duration::from_millis(99 + (seed + round) % 8));
+            world.break_connection();
+            world.run_for(Duration::from_secs(6));
+            counters.follow(&world);
+        }
+        counters.check(&world);
+        assert!(counters.total() >= 7, "{}", counters.total());
+        assert_eq!(world.gauges().unwrap().sinks[0].rows, 0);
+    });
+}
+
+#[test]
 fn a_full_spool_drops_the_oldest_counts_it_and_raises_an_alarm() {
     let mut script = WorldScript::new(1);
     script.configuration.sinks[0].max_spool_bytes = 100_000;
