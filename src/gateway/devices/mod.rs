@@ -227,7 +227,7 @@ impl Devices {
     /// Puts a device under its earliest deadline.
     pub(super) fn schedule(&mut self, services: &Services, key: usize) {
         let Some(device) = self.table.get_mut(key) else { return };
-        let deadline = device.next_deadline(|wall| services.clock.instant_of(wall));
+        let deadline = device.next_deadline(services.now, |wall| services.clock.instant_of(wall));
         if device.scheduled == deadline {
             return;
         }
