@@ -380,8 +380,12 @@ impl Core {
                 Held::Inbound { sink, receipt } => {
                     self.services.outputs.push_back(Output::AcknowledgeInbound { sink, receipt });
                 }
-                Held::Device(key) => {
+                Held::Answered(key) => {
                     self.devices.answer_sent(key);
+                    self.devices.advance(&mut self.services, key);
+                    self.seal();
+                }
+                Held::Device(key) => {
                     self.devices.advance(&mut self.services, key);
                     // Marks for operations that must not run twice may have been written just now.
                     self.seal();

@@ -46,6 +46,8 @@ pub enum Held {
     },
     /// A device whose command may leave now.
     Device(usize),
+    /// A device that has the answer to its request: what waited for it may leave.
+    Answered(usize),
 }
 
 /// A peer that was turned away.

@@ -25,7 +25,7 @@ use lwm2mqtt::simulator::store::SimulatedStore;
 use lwm2mqtt::simulator::world::{WORLD_BEGINS, WorldScript};
 use serde_json::Value as Json;
 
-/// Observes every temperature, without attributes.
+/// Observes every temperature.
 pub(crate) const OBSERVE_TEMPERATURES: &str = "version = 1\n[[telemetry]]\npath = \"/3303/*/5700\"\n\
                                                key = \"t_{instance}\"\nobserve = {}\n";
 
@@ -163,6 +163,22 @@ impl Gateway {
         assert_eq!(location.len(), 2);
         assert_eq!(location[0], b"rd");
         String::from_utf8(location[1].to_vec()).unwrap()
+    }
+
+    /// Registers a device with a temperature and takes the attributes that its observation gets; the Observe.
+    pub(crate) fn register_for_observe(&mut self, peer: Peer, query: &str) -> Message {
+        self.register(peer, query, "</3303/0>");
+        self.next_observe(peer)
+    }
+
+    /// Lets the device take the attributes that come next; the Observe behind them.
+    pub(crate) fn next_observe(&mut self, peer: Peer) -> Message {
+        let attributes = self.next_sent().expect("Write-Attributes");
+        assert_eq!((attributes.code, attributes.payload.len()), (Code::PUT, 0));
+        self.receive(peer, &answer(&attributes, Code::CHANGED));
+        let observe = self.next_sent().expect("an Observe");
+        assert_eq!((observe.code, observe.observe()), (Code::GET, Some(0)));
+        observe
     }
 
     /// Time passes, with everything that falls due in it.

@@ -172,7 +172,7 @@ fn core_6_2_3_de_register_is_2_02_once_and_4_04_afterwards() {
 fn core_6_2_1_a_second_register_replaces_the_first() {
     let mut gateway = Gateway::with(OBSERVE_TEMPERATURES, |_| {});
     let first = gateway.register(peer(1), GOOD_QUERY, "</3303/0>");
-    let observe = gateway.next_sent().unwrap();
+    let observe = gateway.next_observe(peer(1));
     gateway.receive(peer(1), &observed(&observe, 1, "20"));
     gateway.downlink("dev/command", &json!({"id": "w", "operation": "read", "path": "/3/0/0"}));
     assert_eq!(target(&gateway.next_sent().unwrap()), "/3/0/0");
@@ -186,11 +186,12 @@ fn core_6_2_1_a_second_register_replaces_the_first() {
     let mut asked = Vec::new();
     while let Some((_, to, message)) = gateway.sent.pop_front() {
         assert_eq!(to, peer(2));
-        asked.push(target(&message));
+        asked.push((target(&message), message.observe()));
         gateway.receive(peer(2), &observed(&message, 1, "21"));
     }
     asked.sort();
-    assert_eq!(asked, ["/3/0/0", "/3303/0/5700"]);
+    let of_temperature = |observe| ("/3303/0/5700".to_owned(), observe);
+    assert_eq!(asked, [("/3/0/0".to_owned(), None), of_temperature(None), of_temperature(Some(0))]);
     assert_eq!(gateway.result("dev", "w").unwrap()["status"], "done");
     // What was observed before is no more; the old location neither.
     gateway.receive(peer(1), &notification(&observe, 50, 2, "99"));
@@ -222,7 +223,7 @@ fn core_6_2_1_without_lt_the_default_counts_and_zero_never_ends() {
     assert_eq!(gateway.gauges().devices_online, 2);
     gateway.pass(Duration::from_secs(1));
     assert_eq!(gateway.gauges().devices_online, 1);
-    gateway.pass(Duration::from_secs(100 * 24 * 60 * 60));
+    gateway.pass(Duration::from_secs(3 * 24 * 60 * 60));
     assert_eq!(gateway.gauges().devices_online, 1);
 }
 
@@ -284,4 +285,18 @@ fn core_6_2_2_an_update_is_answered_before_what_waited_for_it() {
         gateway.pass(Duration::from_secs(100));
         gateway.downlink("dev/command", &json!({"id": "s", "operation": "read", "path": "/3/0/0"}));
     }
+}
+
+#[test]
+fn core_6_2_1_a_command_that_was_accepted_before_waits_for_the_answer_to_a_new_register_too() {
+    let mut gateway = Gateway::new();
+    gateway.register(peer(1), GOOD_QUERY, "</3/0>");
+    gateway.store_holds = true;
+    gateway.downlink("dev/command", &json!({"id": "r", "operation": "read", "path": "/3/0/0"}));
+    let mut again = registration(GOOD_QUERY, "</3/0>");
+    again.id = 2;
+    gateway.receive(peer(1), &again);
+    gateway.confirm();
+    assert_eq!(gateway.next_sent().map(|first| first.code), Some(Code::CREATED));
+    assert_eq!(gateway.next_sent().map(|second| second.code), Some(Code::GET));
 }

@@ -265,3 +265,35 @@ fn set_writes_the_newest_value_and_get_reads() {
     world.run_for(Duration::from_secs(5));
     assert_eq!(bodies(&world, "lwm2m/dev/telemetry").len(), before + 1);
 }
+
+#[test]
+fn a_ttl_that_ends_while_the_command_is_under_way_neither_stops_time_nor_the_command() {
+    let mut world = World::new(WorldScript::new(1));
+    let address = world.add_device(thermostat("dev"));
+    world.run_for(Duration::from_secs(5));
+    world.network.cut(address);
+    let write = json!({"id": "w", "operation": "write", "path": "/3308/0/5900", "value": 22, "ttl": "5s"});
+    command(&mut world, "dev", &write);
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(results(&world, "dev", "w").len(), 0);
+    world.run_for(Duration::from_secs(100));
+    assert_eq!(terminal(&world, "dev", "w")["error"]["kind"], "unreachable");
+}
+
+#[test]
+fn a_command_for_later_waits_for_a_device_that_sleeps_when_its_time_comes() {
+    let mut world = World::new(WorldScript::new(1));
+    let mut script = thermostat("dev");
+    script.queue_mode = true;
+    script.update_interval = Some(Duration::from_secs(600));
+    world.add_device(script);
+    world.run_for(Duration::from_secs(120));
+    let later = world.wall().millis() + 60_000;
+    let write =
+        json!({"id": "w", "operation": "write", "path": "/3308/0/5900", "value": 22, "not_before": later, "ttl": "2h"});
+    command(&mut world, "dev", &write);
+    world.run_for(Duration::from_secs(150));
+    assert_eq!(results(&world, "dev", "w").last().unwrap()["status"], "queued");
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(terminal(&world, "dev", "w")["status"], "done");
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::ActiveExchange;
+use super::exchange::{ActiveExchange, Job};
 use super::observation::Observation;
 use crate::gateway::dispatch::queue::CommandQueue;
 use crate::gateway::vocabulary::Peer;
@@ -327,7 +327,9 @@ impl Device {
     }
 
     /// The earliest moment at which something is due; `None` if nothing is.
-    pub fn next_deadline(&self, clock_instant_of: impl Fn(WallTime) -> Instant) -> Option<Instant> {
+    ///
+    /// Nothing here may stay in the past once `handle_deadline` has run, or the device would be due for ever.
+    pub fn next_deadline(&self, now: Instant, clock_instant_of: impl Fn(WallTime) -> Instant) -> Option<Instant> {
         let registration = self.registration.as_ref();
         let mut earliest: Option<Instant> = None;
         let mut consider = |candidate: Option<Instant>| {
@@ -354,7 +356,11 @@ impl Device {
         }
         consider(self.values_due);
         consider(self.info_due);
-        consider(self.commands.next_deadline(clock_instant_of));
+        let under_way = self.exchange.as_ref().and_then(|active| match &active.job {
+            Job::Command { id } => Some(id.as_str()),
+            _ => None,
+        });
+        consider(self.commands.next_deadline(now, under_way, clock_instant_of));
         earliest
     }
 }

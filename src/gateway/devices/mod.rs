@@ -24,6 +24,7 @@ pub mod work;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -40,6 +41,9 @@ use answers::{Answers, Seen};
 use device::Device;
 use record::DeviceRecord;
 use requests::Uploads;
+
+/// Least time between two looks at a device by its deadlines.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// What a token stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +231,9 @@ impl Devices {
     /// Puts a device under its earliest deadline.
     pub(super) fn schedule(&mut self, services: &Services, key: usize) {
         let Some(device) = self.table.get_mut(key) else { return };
-        let deadline = device.next_deadline(|wall| services.clock.instant_of(wall));
+        let deadline = device.next_deadline(services.now, |wall| services.clock.instant_of(wall));
+        // Whatever a deadline leaves undone, the core never goes round without time passing.
+        let deadline = deadline.map(|deadline| deadline.max(services.now + LEAST_WAIT));
         if device.scheduled == deadline {
             return;
         }

@@ -7,7 +7,7 @@ use super::device::{Device, Registration, State};
 use super::observation::{Observation, Phase};
 use super::requests::Reply;
 use crate::gateway::configuration::{Refusal, UnknownDevices};
-use crate::gateway::services::{Held, Services};
+use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::endpoint::Endpoint;
@@ -79,11 +79,10 @@ impl Devices {
         self.publish_info(services, key);
         self.device_event(services, key, EventKind::Registered, "");
         self.membership_changed = true;
-        let mut reply = Reply::when_durable(Code::CREATED);
+        // Nothing is asked of the device before it has its answer.
+        let mut reply = Reply { asked_next: Some(key), ..Reply::when_durable(Code::CREATED) };
         reply.options.push((OptionNumber::LOCATION_PATH, b"rd".to_vec()));
         reply.options.push((OptionNumber::LOCATION_PATH, location.into_bytes()));
-        // Nothing is asked of the device before it has its answer.
-        services.journal.when_durable(Held::Device(key));
         Some(reply)
     }
 
@@ -242,8 +241,7 @@ impl Devices {
         }
         self.device_event(services, key, EventKind::Updated, "");
         self.schedule(services, key);
-        services.journal.when_durable(Held::Device(key));
-        if changed || new_objects { Reply::when_durable(Code::CHANGED) } else { Reply::now(Code::CHANGED) }
+        Reply { when_durable: changed || new_objects, asked_next: Some(key), ..Reply::now(Code::CHANGED) }
     }
 
     /// Two addresses of a device are known: that of its Register and the one heard last. Some clients send every

@@ -39,12 +39,14 @@ pub struct Reply {
     pub payload: Vec<u8>,
     /// Whether it must wait until this input's writes are durable.
     pub when_durable: bool,
+    /// The device that may be asked things as soon as it has this answer.
+    pub asked_next: Option<usize>,
 }
 
 impl Reply {
     /// An answer that leaves at once.
     pub fn now(code: Code) -> Self {
-        Self { code, options: Vec::new(), payload: Vec::new(), when_durable: false }
+        Self { code, options: Vec::new(), payload: Vec::new(), when_durable: false, asked_next: None }
     }
 
     /// An answer that leaves when this input's writes are durable.
@@ -229,6 +231,10 @@ impl Devices {
             services.journal.when_durable(Held::Answer { peer, message_id: request.id, datagram });
         } else {
             self.send_answer(services, peer, request.id, datagram);
+        }
+        // Behind the answer, since the journal keeps the order.
+        if let Some(key) = reply.asked_next {
+            services.journal.when_durable(Held::Answered(key));
         }
     }
 

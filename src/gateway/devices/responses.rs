@@ -136,7 +136,12 @@ impl Devices {
             // RFC 7641 section 4.2: an error ends the observation at the device.
             let token = message.token;
             device.last_error = Some(format!("the observation of {path} ended with {}", message.code));
-            observation.phase = Phase::Wanted { attributes_written: false, not_before: Some(now + OBSERVE_AGAIN) };
+            if observation.is_wanted() {
+                let attributes_written = observation.attributes.is_empty();
+                observation.phase = Phase::Wanted { attributes_written, not_before: Some(now + OBSERVE_AGAIN) };
+            } else {
+                device.observations.remove(&path);
+            }
             self.tokens.remove(&token);
             self.acknowledge_now(services, peer, message.id, confirmable);
             self.schedule(services, key);
@@ -252,7 +257,7 @@ impl Devices {
         };
         let fits = block.offset() == receiving.body.len()
             && (!block.more || message.payload.len() == block.size())
-            && message.option(OptionNumber::ETAG) == receiving.first.option(OptionNumber::ETAG)
+            && (block.number == 0 || message.option(OptionNumber::ETAG) == receiving.first.option(OptionNumber::ETAG))
             && message.code.is_success();
         if !fits {
             if receiving.restarted {
@@ -270,7 +275,12 @@ impl Devices {
             return None;
         }
         if block.number == 0 {
-            receiving.first = message.clone();
+            // Begun anew or not: an observation is known by the token of its Observe.
+            let begun = std::mem::replace(&mut receiving.first, message.clone());
+            receiving.first.token = begun.token;
+            if let (Some(sequence), None) = (begun.observe(), message.observe()) {
+                receiving.first.push_uint(OptionNumber::OBSERVE, sequence);
+            }
         }
         receiving.body.extend_from_slice(&message.payload);
         if receiving.body.len() > limit {
@@ -303,7 +313,7 @@ impl Devices {
                 }
                 self.attributes_done(key, path);
             }
-            Job::Observe { path } => self.observe_answered(services, key, path, &active, &message),
+            Job::Observe { path } => self.observe_answered(services, key, path, &message),
             Job::Cancel { path } => self.observation_cancelled(key, path),
             Job::Read { path } | Job::Rest { path } => {
                 if message.code.is_success() {
@@ -372,19 +382,13 @@ impl Devices {
         }
     }
 
-    fn observe_answered(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        path: Path,
-        active: &ActiveExchange,
-        message: &Message,
-    ) {
+    fn observe_answered(&mut self, services: &mut Services, key: usize, path: Path, message: &Message) {
         if !message.code.is_success() {
             self.observe_refused(services, key, path, message.code);
             return;
         }
-        let token = active.exchange.token();
+        // That of the Observe, also where later pieces were asked for under others.
+        let token = message.token;
         let now = services.now;
         let Some(device) = self.table.get_mut(key) else { return };
         let Some(observation) = device.observations.get_mut(&path) else { return };
@@ -459,7 +463,7 @@ impl Devices {
         message: &Message,
     ) {
         let (Some(sequence), Some(0)) = (message.observe(), active.request.observe) else { return };
-        let token = active.exchange.token();
+        let token = message.token;
         let Some(device) = self.table.get_mut(key) else { return };
         let observation = device.observations.entry(path).or_insert_with(|| {
             super::observation::Observation::wanted(crate::model::attributes::NotificationAttributes::default())
@@ -554,7 +558,7 @@ impl Devices {
         }
         self.heard(services, key, peer, bytes);
         let format = format.map_or(ContentFormat::SENML_CBOR, ContentFormat);
-        let reply = match self.decode_payload(services, key, Path::ROOT, Some(format), body) {
+        let mut reply = match self.decode_payload(services, key, Path::ROOT, Some(format), body) {
             Ok(samples) => {
                 self.report(services, key, samples, ReportSource::Send, false);
                 Reply::when_durable(Code::CHANGED)
@@ -567,7 +571,7 @@ impl Devices {
                 Reply::now(if unsupported { Code::UNSUPPORTED_CONTENT_FORMAT } else { Code::BAD_REQUEST })
             }
         };
-        services.journal.when_durable(Held::Device(key));
+        reply.asked_next = Some(key);
         reply
     }
 }

@@ -332,6 +332,10 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         let device_heard_at = device.heard_at;
         for (path, observation) in &mut device.observations {
+            if let Phase::Wanted { not_before, .. } = &mut observation.phase {
+                // From now on it waits for the device, not for the clock.
+                *not_before = not_before.filter(|at| *at > now);
+            }
             if observation.watchdog_at().is_none_or(|watchdog_at| watchdog_at > now) {
                 continue;
             }

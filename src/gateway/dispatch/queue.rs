@@ -91,12 +91,19 @@ impl CommandQueue {
         expired.map(|queued| queued.command.id.clone()).collect()
     }
 
-    /// When the next one expires or may leave.
-    pub fn next_deadline(&self, instant_of: impl Fn(WallTime) -> Instant) -> Option<Instant> {
+    /// When the next one expires or may leave. The one under way does neither; one that might have left already waits
+    /// for the device, not for the clock.
+    pub fn next_deadline(
+        &self,
+        now: Instant,
+        under_way: Option<&str>,
+        instant_of: impl Fn(WallTime) -> Instant,
+    ) -> Option<Instant> {
         self.commands
             .iter()
+            .filter(|queued| under_way != Some(queued.command.id.as_str()))
             .map(|queued| {
-                let not_before = queued.command.not_before.map(&instant_of);
+                let not_before = queued.command.not_before.map(&instant_of).filter(|not_before| *not_before > now);
                 not_before.map_or(queued.expires_at, |not_before| not_before.min(queued.expires_at))
             })
             .min()
