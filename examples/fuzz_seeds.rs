@@ -1,0 +1,275 @@
+//! Writes the first inputs of the fuzz targets: `cargo run --example fuzz_seeds -- FOLDER`, called by `fuzz/run`.
+//!
+//! FOLDER gets one folder for each target, named like it. Sources are the wire vectors of the conformance tests, the
+//! mapping files that are shipped, the broken ones of the tests, and short stories for the target that runs the whole
+//! core. Malformed vectors are seeds too: they are next to valid ones. Files that fuzzing found are left alone.
+//!
+//! Each function knows how its target cuts up an input; a target that changes that has to be followed here. Seeds that
+//! miss their shape are still inputs, only poor ones.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
+use lwm2mqtt::protocol::coap::option::OptionNumber;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Kinds of vectors whose payload a target decodes after one byte of its own.
+const CONTENT: [(&str, &[&str]); 5] = [
+    ("tlv", &["tlv"]),
+    ("senml_cbor", &["senml-cbor", "cbor"]),
+    ("senml_json", &["senml-json"]),
+    ("lwm2m_cbor", &["lwm2m-cbor", "cbor"]),
+    ("oma_json", &["oma-json"]),
+];
+
+/// The first byte of such an input: five paths that were asked for, without and with types, and with the root /lwm2m.
+const CHOICES: [u8; 12] = [0, 1, 2, 3, 4, 0x40, 0x41, 0x42, 0x43, 0x44, 0x80, 0xc0];
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    id: String,
+    kind: String,
+    text: Option<String>,
+    hex: Option<String>,
+    #[serde(default)]
+    context: Context,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Context {
+    #[serde(default)]
+    uri_query: Vec<String>,
+    content_format: Option<u16>,
+}
+
+impl Vector {
+    fn payload(&self) -> Outcome<Vec<u8>> {
+        match (&self.hex, &self.text) {
+            (Some(hex), _) => Ok(data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes())?),
+            (None, Some(text)) => Ok(text.clone().into_bytes()),
+            (None, None) => Err(format!("{}: has neither hex nor text", self.id).into()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args_os().nth(1) else {
+        eprintln!("usage: fuzz_seeds FOLDER");
+        return ExitCode::from(2);
+    };
+    match write_all(Path::new(&folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_all(folder: &Path) -> Outcome<()> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let vectors: Vec<Vector> = serde_json::from_slice(&read(&project.join("tests/fixtures/vectors.json"))?)?;
+    let targets = CONTENT.iter().map(|(target, kinds)| Ok((*target, content(&vectors, kinds)?)));
+    let mut targets = targets.collect::<Outcome<Vec<_>>>()?;
+    targets.push(("coap_message", datagrams(&vectors)?));
+    targets.push(("link_format", link_lists(&vectors)?));
+    targets.push(("registration", registrations(&vectors)?));
+    targets.push(("mapping_file", mapping_files(project)?));
+    targets.push(("devices_inputs", stories()));
+    for (target, seeds) in targets {
+        if seeds.is_empty() {
+            return Err(format!("there is no seed for {target}; were the kinds of vectors renamed?").into());
+        }
+        let corpus = folder.join(target);
+        fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+        for (number, seed) in seeds.iter().enumerate() {
+            let file = corpus.join(format!("seed-{number:04}"));
+            fs::write(&file, seed).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        println!("{target}: {} seeds", seeds.len());
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Outcome<Vec<u8>> {
+    fs::read(file).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+fn of_kinds<'a>(vectors: &'a [Vector], kinds: &'a [&str]) -> impl Iterator<Item = &'a Vector> {
+    vectors.iter().filter(|vector| kinds.contains(&vector.kind.as_str()))
+}
+
+fn content(vectors: &[Vector], kinds: &[&str]) -> Outcome<Vec<Vec<u8>>> {
+    let mut seeds = Vec::new();
+    for vector in of_kinds(vectors, kinds) {
+        let payload = vector.payload()?;
+        seeds.extend(CHOICES.map(|choice| [&[choice], &*payload].concat()));
+    }
+    Ok(seeds)
+}
+
+/// Messages of the vectors, and the requests in which devices would send the registrations.
+fn datagrams(vectors: &[Vector]) -> Outcome<Vec<Vec<u8>>> {
+    let mut seeds = of_kinds(vectors, &["coap"]).map(Vector::payload).collect::<Outcome<Vec<_>>>()?;
+    for vector in of_kinds(vectors, &["registration"]) {
+        let token = Token::new(&[1, 2, 3, 4]).ok_or("four bytes are a token")?;
+        let mut message = Message::new(MessageType::Confirmable, Code::POST, 0x1234, token);
+        message.push_option(OptionNumber::URI_PATH, b"rd");
+        if let Some(format) = vector.context.content_format {
+            message.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(format));
+        }
+        for argument in &vector.context.uri_query {
+            message.push_option(OptionNumber::URI_QUERY, argument.as_bytes());
+        }
+        message.payload = vector.payload()?;
+        seeds.push(message.encode());
+    }
+    Ok(seeds)
+}
+
+fn link_lists(vectors: &[Vector]) -> Outcome<Vec<Vec<u8>>> {
+    of_kinds(vectors, &["link-format", "registration"]).map(Vector::payload).collect()
+}
+
+/// A byte for the format, the query, a NUL, the payload. Attributes, names and profiles become arguments of a query.
+fn registrations(vectors: &[Vector]) -> Outcome<Vec<Vec<u8>>> {
+    let mut seeds = Vec::new();
+    for vector in of_kinds(vectors, &["registration"]) {
+        let format = if vector.context.content_format.is_some() { 2 } else { 0 };
+        let query = vector.context.uri_query.join("&");
+        seeds.push([&[format], query.as_bytes(), &[0], &*vector.payload()?].concat());
+    }
+    for (kind, before) in [
+        ("uri-query-attributes", ""),
+        ("endpoint-name", "lt=60&lwm2m=1.1&ep="),
+        ("profile-id", "ep=n&lt=60&lwm2m=1.2&pid="),
+    ] {
+        for vector in of_kinds(vectors, &[kind]) {
+            seeds.push([&[2], before.as_bytes(), &*vector.payload()?, b"\0</3/0>"].concat());
+        }
+    }
+    for vector in of_kinds(vectors, &["link-format"]) {
+        seeds.push([b"\x02ep=n&lt=60&lwm2m=1.2&b=U\0", &*vector.payload()?].concat());
+    }
+    Ok(seeds)
+}
+
+fn mapping_files(project: &Path) -> Outcome<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    find_mapping_files(&project.join("mappings"), &mut found)?;
+    find_mapping_files(&project.join("tests/fixtures/mappings"), &mut found)?;
+    found.sort();
+    found.iter().map(|file| read(file)).collect()
+}
+
+fn find_mapping_files(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome<()> {
+    for entry in fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find_mapping_files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Steps of the target `devices_inputs`: the numbers are those of its match and the places in its tables.
+mod step {
+    pub(crate) const SYNCED: &[u8] = &[1];
+    pub(crate) const CONNECT: &[u8] = &[14];
+    pub(crate) const DISCONNECT: &[u8] = &[15, 0];
+    pub(crate) const STORE_FAILS: &[u8] = &[17, 1];
+    pub(crate) const STORE_WORKS: &[u8] = &[17, 0];
+    pub(crate) const POWER_CUT: &[u8] = &[19, 0];
+    /// What was written lasts, and the broker takes up to three messages, twice.
+    pub(crate) const SETTLE: &[u8] = &[12, 15, 3, 15, 3, 15, 3, 12, 15, 3, 15, 3, 15, 3];
+    /// The gateway's last request is done, without a value.
+    pub(crate) const DONE: &[u8] = &[5, 0, 0x20, 1, 1];
+
+    /// A device with a row of the object lists comes, with a lifetime of a day.
+    pub(crate) fn register(device: u8, binding: u8, version: u8, objects: u8) -> Vec<u8> {
+        vec![1, device, 10 + device, device, device, 2, binding, version, objects]
+    }
+
+    /// An acknowledgement with the content of the last observation.
+    pub(crate) fn observed(format: u8, payload: u8) -> Vec<u8> {
+        vec![5, 0, 0x12, 0, 1, format, payload]
+    }
+
+    /// A notification of the observation asked for `place` requests ago, that needs no answer.
+    pub(crate) fn notified(place: u8, number: u8, format: u8, payload: u8) -> Vec<u8> {
+        vec![5, place, 0x11, number, 0, number, format, payload]
+    }
+
+    pub(crate) fn send(device: u8, number: u8, format: u8, block: u8, payload: u8) -> Vec<u8> {
+        vec![4, device, number, number, format, block, payload]
+    }
+
+    pub(crate) fn update(device: u8, number: u8) -> Vec<u8> {
+        vec![2, device, 0, number, number, 0]
+    }
+
+    pub(crate) fn inbound(topic: u8, body: u8) -> Vec<u8> {
+        vec![9, topic, body]
+    }
+
+    /// Time passes: a place in the table of seconds.
+    pub(crate) fn pass(secs: u8) -> Vec<u8> {
+        vec![11, secs, 0]
+    }
+
+    pub(crate) fn query(device: u8, query: u8) -> Vec<u8> {
+        vec![18, device, query]
+    }
+}
+
+/// What happens to gateways, told in steps.
+fn stories() -> Vec<Vec<u8>> {
+    use step::{CONNECT, DISCONNECT, DONE, POWER_CUT, SETTLE, STORE_FAILS, STORE_WORKS, SYNCED};
+    const FORMATS: u8 = 10;
+    const PAYLOADS: u8 = 9;
+    const TOPICS: u8 = 10;
+    const BODIES: u8 = 14;
+    const QUERIES: u8 = 7;
+    let mut stories = Vec::new();
+    let beginning = |objects| [SYNCED, CONNECT, &step::register(0, 0, 1, objects), SETTLE, &step::pass(2)].concat();
+
+    for format in 0..FORMATS {
+        for payload in 0..PAYLOADS {
+            let objects = payload % 4;
+            let answers = step::observed(format, payload).repeat(4);
+            let notification = step::notified(0, 7, format, payload);
+            stories.push([beginning(objects), answers, SETTLE.to_vec(), notification, SETTLE.to_vec()].concat());
+            let send = step::send(0, 40, format, 0, payload);
+            let blocks = [step::send(0, 41, format, 0x88, payload), step::send(0, 42, format, 0x90, payload)].concat();
+            stories.push([beginning(objects), send, blocks, SETTLE.to_vec()].concat());
+        }
+    }
+    for body in 0..BODIES {
+        let topic = body.saturating_sub(9);
+        let asleep = [SYNCED, CONNECT, &step::register(0, 1, 1, 0), SETTLE, &step::pass(4)].concat();
+        let command = step::inbound(topic, body);
+        let later = [step::pass(2), step::update(0, 60), step::pass(1), DONE.to_vec(), SETTLE.to_vec()].concat();
+        stories.push([beginning(0), DONE.repeat(4), command.clone(), DONE.repeat(2), SETTLE.to_vec()].concat());
+        stories.push([asleep, command.clone(), SETTLE.to_vec(), later].concat());
+        stories.push([beginning(1), command, step::pass(5), POWER_CUT.to_vec(), CONNECT.to_vec()].concat());
+    }
+    for topic in 0..TOPICS {
+        let requests = (9..BODIES).flat_map(|body| [step::inbound(0x60 + topic, body), SETTLE.to_vec()].concat());
+        stories.push([beginning(0), requests.collect()].concat());
+    }
+    let fleet: Vec<u8> = (0..6).flat_map(|device| step::register(device, device % 5, device % 4, device % 5)).collect();
+    let queries: Vec<u8> = (0..QUERIES).flat_map(|query| step::query(0, query)).collect();
+    stories.push([SYNCED, CONNECT, &fleet, SETTLE, &queries, &step::pass(7), SETTLE].concat());
+    let measured = step::observed(3, 4).repeat(3);
+    let notified: Vec<u8> = (10..30).flat_map(|number| step::notified(number % 3, number, 3, 4)).collect();
+    let outage = [&*beginning(0), &measured, DISCONNECT, &notified, POWER_CUT, CONNECT, SETTLE].concat();
+    let full_disk = [&*beginning(0), &measured, STORE_FAILS, &notified, &fleet, STORE_WORKS, SETTLE].concat();
+    stories.extend([outage, full_disk]);
+    stories
+}
