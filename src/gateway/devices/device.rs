@@ -157,6 +157,8 @@ pub struct Device {
     pub peer: Peer,
     /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
     pub alternate_peer: Option<Peer>,
+    /// Where it registered or updated from last: whose a Send from there is.
+    pub send_address: Option<(u16, std::net::SocketAddr)>,
     /// Online, asleep or offline.
     pub state: State,
     /// Why, in a word.
@@ -235,6 +237,7 @@ impl Device {
             registration: None,
             peer,
             alternate_peer: None,
+            send_address: None,
             state: State::Offline,
             reason: String::new(),
             last_seen: wall,

@@ -58,6 +58,7 @@ impl Devices {
             };
         }
         if known.is_none() && self.table.len() >= services.configuration.limits.max_devices {
+            services.count(Occurrence::BoundReached("max_devices"));
             services.refuse(endpoint.as_str(), peer, "max_devices", "the gateway holds as many devices as it may");
             return None;
         }
@@ -117,7 +118,15 @@ impl Devices {
             self.by_location.remove(&previous.location);
         }
         self.by_location.insert(location.clone(), key);
-        self.by_address.insert((peer.listener, peer.remote), key);
+        let address = (peer.listener, peer.remote);
+        // One address for each device: those that it left behind would grow without end behind a NAT.
+        if let Some(previous) = device.send_address.replace(address)
+            && previous != address
+            && self.by_address.get(&previous) == Some(&key)
+        {
+            self.by_address.remove(&previous);
+        }
+        self.by_address.insert(address, key);
         device.peer = peer;
         device.alternate_peer = None;
         device.answer_pending = true;
@@ -220,7 +229,14 @@ impl Devices {
             registration.root = list.root;
             device.facts.objects = list.objects;
         }
-        self.by_address.insert((peer.listener, peer.remote), key);
+        let address = (peer.listener, peer.remote);
+        if let Some(previous) = device.send_address.replace(address)
+            && previous != address
+            && self.by_address.get(&previous) == Some(&key)
+        {
+            self.by_address.remove(&previous);
+        }
+        self.by_address.insert(address, key);
         self.heard(services, key, peer, bytes);
         if new_objects {
             self.select_mapping(services, key);
