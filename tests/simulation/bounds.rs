@@ -72,7 +72,9 @@ fn devices_beyond_max_devices_hear_nothing_and_known_ones_come_back() {
 #[test]
 fn commands_beyond_max_commands_per_device_are_refused_until_there_is_room() {
     let (mut gateway, device) = with_device(NOTHING, |limits| limits.max_commands_per_device = 2);
-    ["a", "b", "c"].into_iter().for_each(|id| read(&mut gateway, id));
+    for id in ["a", "b", "c"] {
+        read(&mut gateway, id);
+    }
     assert_eq!(gateway.result("dev", "c").unwrap()["error"]["kind"], "queue_full");
     assert_eq!(reached(&gateway, "max_commands_per_device"), 1);
     let first = gateway.next_sent().unwrap();
@@ -84,14 +86,18 @@ fn commands_beyond_max_commands_per_device_are_refused_until_there_is_room() {
 #[test]
 fn commands_beyond_max_command_bytes_are_refused_until_there_is_room() {
     let (mut gateway, device) = with_device(NOTHING, |limits| limits.max_command_bytes = 1_100);
-    ["a", "b", "c"].into_iter().for_each(|id| read(&mut gateway, id));
+    for id in ["a", "b", "c"] {
+        read(&mut gateway, id);
+    }
     assert_eq!(gateway.result("dev", "c").unwrap()["error"]["kind"], "queue_full");
     assert_eq!((reached(&gateway, "max_command_bytes"), gateway.gauges().waiting_commands), (1, 2));
     for _ in 0..2 {
         let request = gateway.next_sent().unwrap();
         gateway.receive(device, &text_answer(&request, "ACME"));
     }
-    ["d", "e"].into_iter().for_each(|id| read(&mut gateway, id));
+    for id in ["d", "e"] {
+        read(&mut gateway, id);
+    }
     assert_eq!(gateway.gauges().waiting_commands, 2);
 }
 
