@@ -312,7 +312,7 @@ impl Gateway {
 fn plan(mapping: &str, model: &ObjectModel) -> Arc<Plan> {
     let file = MappingFile { name: "test.toml".to_owned(), text: mapping.to_owned() };
     let compiled = Plan::compile(&[file], model, false);
-    compiled.plan.map(Arc::new).unwrap_or_else(|| panic!("{:?}", compiled.problems))
+    compiled.plan.map_or_else(|| panic!("{:?}", compiled.problems), Arc::new)
 }
 
 /// Device number `number`.

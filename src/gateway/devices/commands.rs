@@ -67,14 +67,16 @@ impl Devices {
         self.enqueue(services, key, asked, resolved, origin);
     }
 
-    fn refusal_of(&self, services: &Services, key: usize, asked: &Command) -> Option<Outcome> {
+    fn refusal_of(&self, services: &mut Services, key: usize, asked: &Command) -> Option<Outcome> {
         let device = self.table.get(key)?;
-        let limits = &services.configuration.limits;
+        let limits = services.configuration.limits.clone();
         if device.commands.len() >= limits.max_commands_per_device {
+            services.count(Occurrence::BoundReached("max_commands_per_device"));
             let message = format!("{} commands wait for this device", device.commands.len());
             return Some(Outcome::failed(ErrorKind::QueueFull, message));
         }
         if self.command_bytes + charged_bytes(asked) > limits.max_command_bytes {
+            services.count(Occurrence::BoundReached("max_command_bytes"));
             return Some(Outcome::failed(
                 ErrorKind::QueueFull,
                 "the waiting commands of all devices reached their bound",
@@ -293,7 +295,11 @@ impl Devices {
         let (endpoint, id) = (result.endpoint.clone(), result.id.clone());
         services.write(StoreWrite::PutCommand { endpoint, id, record: record.encode() });
         self.publish_result(services, key, origin, &result);
+        let full = self.results.is_full();
         for (endpoint, id) in self.results.keep(KeptResult { asked, result }, services.wall()) {
+            if full {
+                services.count(Occurrence::BoundReached("max_results"));
+            }
             services.write(StoreWrite::DeleteCommand { endpoint, id });
         }
     }

@@ -58,6 +58,7 @@ impl Devices {
             };
         }
         if known.is_none() && self.table.len() >= services.configuration.limits.max_devices {
+            services.count(Occurrence::BoundReached("max_devices"));
             services.refuse(endpoint.as_str(), peer, "max_devices", "the gateway holds as many devices as it may");
             return None;
         }

@@ -112,6 +112,11 @@ impl Devices {
                 if matches!(observation.phase, Phase::Active { .. } | Phase::Wanted { .. }) {
                     effective = Operation::Read { path };
                 }
+            } else if device.observations.len() >= services.configuration.limits.max_observations_per_device {
+                services.count(Occurrence::BoundReached("max_observations_per_device"));
+                let message = format!("the device has {} observations already", device.observations.len());
+                self.finish_command(services, key, id, Outcome::failed(ErrorKind::QueueFull, message));
+                return None;
             }
         } else if let Operation::CancelObserve { path } = operation {
             let Some(observation) = device.observations.get_mut(&path) else {

@@ -38,6 +38,11 @@ impl Results {
         self.by_id.get(&(endpoint.clone(), id.to_owned()))
     }
 
+    /// Whether a further result makes the oldest go.
+    pub fn is_full(&self) -> bool {
+        self.order.len() >= self.max_results
+    }
+
     /// Keeps a result; returns those that had to go, for deletion from the store.
     pub fn keep(&mut self, kept: KeptResult, now: WallTime) -> Vec<(Endpoint, String)> {
         let key = (kept.result.endpoint.clone(), kept.result.id.clone());
