@@ -239,7 +239,7 @@ fn upward_and_sideward_names_are_found() {
         ("src/protocol/lwm2m/send.rs", "use crate::mapping::Plan;", "protocol::lwm2m may not name mapping"),
         ("src/gateway/core.rs", "use crate::io::udp::Socket;", "gateway may not name io"),
         ("src/io/udp.rs", "use crate::config::File;", "io may not name config"),
-        ("src/io/udp.rs", "use crate::simulator::World;", "io may not name simulator"),
+        ("src/io/udp.rs", "use crate::daemon::host::Host;", "io may not name daemon"),
         ("src/simulator/mod.rs", "use crate::io::udp::Socket;", "simulator may not name io"),
         ("src/config/mod.rs", "use crate::daemon::Run;", "config may not name daemon"),
         ("src/lib.rs", "pub use crate::model::path::Path;", " may not name model"),

@@ -101,18 +101,19 @@ mod showing {
 
     /// The settings of the demo: loopback only, everybody may join, quick commits.
     fn settings(demo: Demo, folder: &Path, broker: SocketAddr) -> Result<Settings, String> {
+        let path = |name: &str| serde_json::Value::from(folder.join(name).to_string_lossy()).to_string();
         let text = format!(
-            "version = 1\n[gateway]\nname = \"demo\"\ndata_dir = {folder:?}\nmappings = {mappings:?}\nmodels = {models:?}\n\
+            "version = 1\n[gateway]\nname = \"demo\"\ndata_dir = {}\nmappings = {}\nmodels = {}\n\
              [store]\ncommit_interval = \"20ms\"\n\
              [log]\nlevel = \"warn\"\n\
              [lwm2m]\nudp = \"127.0.0.1:{}\"\nunknown_devices = \"accept\"\n\
              [http]\nlisten = \"127.0.0.1:{}\"\n\
              [sink.local]\nurl = \"mqtt://{broker}\"\nprotocol = 4\nrole = \"admin\"\n",
+            path("data"),
+            path("mappings"),
+            path("models"),
             demo.lwm2m_port,
             demo.http_port,
-            folder = folder.join("data"),
-            mappings = folder.join("mappings"),
-            models = folder.join("models"),
         );
         let file = folder.join("config.toml");
         crate::io::files::replace_text(&file, &text).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -155,7 +156,7 @@ mod showing {
         };
         let mut fleet = FleetConfiguration::new(lwm2m, demo.devices);
         fleet.interval = REPORT_INTERVAL;
-        fleet.endpoint_prefix = "demo-".to_owned();
+        "demo-".clone_into(&mut fleet.endpoint_prefix);
         let devices = run_fleet_until(fleet, until_stopped(stop.clone()));
         let limit = async {
             match demo.seconds {

@@ -41,9 +41,9 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
         return Exit::Wrong;
     }
     if let Some(file) = &loaded.file {
-        tracing::info!(file = %file.display(), "configuration")
+        tracing::info!(file = %file.display(), "configuration");
     } else {
-        tracing::info!("no configuration file: built-in defaults are used")
+        tracing::info!("no configuration file: built-in defaults are used");
     }
     let knowledge = knowledge::read(&settings);
     tell_problems(&knowledge);

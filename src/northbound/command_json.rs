@@ -285,13 +285,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parse(json: Value) -> Result<Command, CommandError> {
-        parse_command(&json, "made", &ObjectModel::default(), |name| (name == "tlv").then_some(11542))
+    fn parse(json: &Value) -> Result<Command, CommandError> {
+        parse_command(json, "made", &ObjectModel::default(), |name| (name == "tlv").then_some(11542))
     }
 
     #[test]
     fn a_write_has_its_value_under_its_full_path() {
-        let command = parse(json!({"id": "42", "operation": "write", "path": "/3303/0/5601", "value": 12.5, "ttl": "1h", "format": "tlv"})).unwrap();
+        let command = parse(&json!({"id": "42", "operation": "write", "path": "/3303/0/5601", "value": 12.5, "ttl": "1h", "format": "tlv"})).unwrap();
         let Operation::Write { path, values, .. } = &command.operation else { panic!("{command:?}") };
         assert_eq!(values.get(path), Some(&json!(12.5)));
         assert_eq!((command.id.as_str(), command.ttl, command.format), ("42", Duration::from_secs(3_600), Some(11542)));
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn values_may_be_relative_full_or_by_resource_instance() {
-        let command = parse(json!({"operation": "write_update", "path": "/3/0", "values": {"14": "+02", "/3/0/15": "CET", "7": {"0": 1, "1": 2}}})).unwrap();
+        let command = parse(&json!({"operation": "write_update", "path": "/3/0", "values": {"14": "+02", "/3/0/15": "CET", "7": {"0": 1, "1": 2}}})).unwrap();
         let Operation::WriteUpdate { values, .. } = &command.operation else { panic!("{command:?}") };
         let paths: Vec<String> = values.keys().map(ToString::to_string).collect();
         assert_eq!(paths, ["/3/0/7/0", "/3/0/7/1", "/3/0/14", "/3/0/15"]);
@@ -328,7 +328,7 @@ mod tests {
             (json!({"operation": "write_attributes", "path": "/3", "attributes": {"gt": "x"}}), "attributes.gt"),
             (json!({"operation": "cancel"}), "command is missing"),
         ] {
-            let refused = parse(body.clone()).unwrap_err();
+            let refused = parse(&body).unwrap_err();
             assert_eq!(refused.kind, ErrorKind::Invalid);
             assert!(refused.message.contains(named), "{body}: {refused}");
         }

@@ -9,6 +9,7 @@ pub const BRIDGE: &str = "bridge";
 
 /// The topic level of a device name.
 pub fn encode_level(name: &str) -> String {
+    use std::fmt::Write as _;
     if name == BRIDGE {
         return "%62ridge".to_owned();
     }
@@ -17,7 +18,7 @@ pub fn encode_level(name: &str) -> String {
         if matches!(character, '%' | '/' | '+' | '#') || character.is_control() {
             let mut buffer = [0; 4];
             for byte in character.encode_utf8(&mut buffer).bytes() {
-                level.push_str(&format!("%{byte:02X}"));
+                let _ = write!(level, "%{byte:02X}");
             }
         } else {
             level.push(character);

@@ -132,7 +132,11 @@ pub(super) fn telemetry_numbers(world: &World, endpoint: &str) -> Vec<u32> {
     bodies(world, &format!("lwm2m/{endpoint}/telemetry"))
         .iter()
         .filter_map(|body| body["values"]["temperature_0"].as_f64())
-        .map(|number| number as u32)
+        .map(|number| {
+            #[expect(clippy::cast_sign_loss, reason = "the devices count from 0 upwards")]
+            let number = number as u32;
+            number
+        })
         .collect()
 }
 

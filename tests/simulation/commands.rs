@@ -43,19 +43,19 @@ fn every_command_has_one_terminal_result_through_loss_and_power_cuts() {
         let mut world = World::new(script);
         world.add_device(thermostat("dev"));
         world.run_for(Duration::from_secs(60));
-        for round in 0..6_u64 {
+        for round in 0..6_u32 {
             command(
                 &mut world,
                 "dev",
-                &json!({"id": format!("w{round}"), "operation": "write", "path": "/3308/0/5900", "value": 20.0 + round as f64}),
+                &json!({"id": format!("w{round}"), "operation": "write", "path": "/3308/0/5900", "value": 20.0 + f64::from(round)}),
             );
             command(
                 &mut world,
                 "dev",
                 &json!({"id": format!("r{round}"), "operation": "read", "path": "/3303/0/5700"}),
             );
-            world.run_for(Duration::from_millis((seed * 37 + round * 61) % 500));
-            if (seed + round) % 2 == 0 {
+            world.run_for(Duration::from_millis((seed * 37 + u64::from(round) * 61) % 500));
+            if (seed + u64::from(round)) % 2 == 0 {
                 world.cut_power();
                 world.run_for(Duration::from_millis(300));
                 world.switch_on();
