@@ -274,7 +274,7 @@ impl Core {
                     response_topic,
                     correlation,
                 };
-                self.handle_inbound(inbound);
+                self.handle_inbound(&inbound);
                 self.services.journal.when_durable(Held::Inbound { sink: index, receipt });
             }
         }

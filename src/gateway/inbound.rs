@@ -54,7 +54,7 @@ impl InboundMessage {
 
 impl Core {
     /// Takes a message from a sink.
-    pub(super) fn handle_inbound(&mut self, inbound: InboundMessage) {
+    pub(super) fn handle_inbound(&mut self, inbound: &InboundMessage) {
         let (services, _, _) = self.parts();
         let Some(sink) = services.sinks.get(inbound.sink).map(|sink| sink.configuration.clone()) else { return };
         let Some(asked) = native::parse_topic(&sink.base, &inbound.topic) else {
@@ -62,7 +62,7 @@ impl Core {
             return;
         };
         if asked == Inbound::Info {
-            self.look_at_info(&inbound);
+            self.look_at_info(inbound);
             return;
         }
         let origin = inbound.origin(&sink.name);
@@ -75,10 +75,10 @@ impl Core {
                 .map_err(|error| CommandError::new(ErrorKind::Invalid, format!("the message is no JSON: {error}")))
         };
         match asked {
-            Inbound::Request(what) => self.handle_bridge_request(&inbound, &what, body, sink.role, &origin),
+            Inbound::Request(what) => self.handle_bridge_request(inbound, &what, body, sink.role, &origin),
             Inbound::Command(device) => {
                 let done = body.and_then(|body| self.command(&device, &body, inbound.retain, sink.role, &origin));
-                self.tell_failure(&device, "command", &inbound, done, &origin);
+                self.tell_failure(&device, "command", inbound, done, &origin);
             }
             Inbound::Set(device) => {
                 if inbound.payload.is_empty() {
@@ -86,11 +86,11 @@ impl Core {
                     return;
                 }
                 let done = body.and_then(|body| self.set(&device, &body, inbound.retain, sink.role, &origin));
-                self.tell_failure(&device, "set", &inbound, done, &origin);
+                self.tell_failure(&device, "set", inbound, done, &origin);
             }
             Inbound::Get(device) => {
                 let done = body.and_then(|body| self.get(&device, &body, &origin));
-                self.tell_failure(&device, "get", &inbound, done, &origin);
+                self.tell_failure(&device, "get", inbound, done, &origin);
             }
             Inbound::Info => {}
         }
@@ -289,8 +289,8 @@ impl Core {
 
     fn device_options(&mut self, body: &Json) -> Result<Json, CommandError> {
         let key = self.named_device(body)?;
-        let name = optional_text(body, "name")?;
-        let label = optional_text(body, "label")?;
+        let name = text_change(body, "name")?;
+        let label = text_change(body, "label")?;
         let tags = optional_tags(body)?;
         if body.get("settings").is_some_and(|settings| !settings.is_null()) {
             return Err(CommandError::new(
@@ -299,9 +299,11 @@ impl Core {
             ));
         }
         let (services, devices, _) = self.parts();
-        if let Some(name) = name {
-            let old = devices.table.get(key).map(|device| device.display_name().to_owned()).unwrap_or_default();
-            if !devices.rename(key, name) {
+        let old = devices.table.get(key).map(|device| device.display_name().to_owned()).unwrap_or_default();
+        if !matches!(name, TextChange::Unchanged) {
+            let mut new = None;
+            name.apply(&mut new);
+            if !devices.rename(key, new) {
                 return Err(CommandError::new(ErrorKind::Conflict, "name: another device has it"));
             }
             let renamed = devices.table.get(key).is_some_and(|device| device.display_name() != old);
@@ -310,9 +312,7 @@ impl Core {
             }
         }
         if let Some(device) = devices.table.get_mut(key) {
-            if let Some(label) = label {
-                device.label = label;
-            }
+            label.apply(&mut device.label);
             if let Some(tags) = tags {
                 device.facts.tags = tags;
             }
@@ -358,14 +358,31 @@ fn demand(role: Role, least: Role) -> Result<(), CommandError> {
     Err(CommandError::new(ErrorKind::Forbidden, format!("the role of this sink must be {word} for that")))
 }
 
-fn optional_text(body: &Json, field: &str) -> Result<Option<Option<String>>, CommandError> {
+/// What a request says of a text of the device.
+enum TextChange {
+    Unchanged,
+    Removed,
+    Set(String),
+}
+
+impl TextChange {
+    fn apply(self, text: &mut Option<String>) {
+        match self {
+            Self::Unchanged => {}
+            Self::Removed => *text = None,
+            Self::Set(new) => *text = Some(new),
+        }
+    }
+}
+
+fn text_change(body: &Json, field: &str) -> Result<TextChange, CommandError> {
     match body.get(field) {
-        None => Ok(None),
-        Some(Json::Null) => Ok(Some(None)),
+        None => Ok(TextChange::Unchanged),
+        Some(Json::Null) => Ok(TextChange::Removed),
         Some(Json::String(text))
             if !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control) =>
         {
-            Ok(Some(Some(text.clone())))
+            Ok(TextChange::Set(text.clone()))
         }
         Some(_) => Err(CommandError::new(
             ErrorKind::Invalid,

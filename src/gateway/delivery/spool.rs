@@ -191,9 +191,8 @@ impl Spool {
             rows.into_iter().filter(|row| row.id > cursor).map(|row| Queued { row, sequence: StoreSequence(0) }),
         );
         // Rows appended after the read are not in the answer; then the next read brings them.
-        if complete && last_read >= self.last_id {
-            self.behind = false;
-        } else if complete && self.queue.is_empty() && self.rows == 0 {
+        let nothing_waits = self.queue.is_empty() && self.rows == 0;
+        if complete && (last_read >= self.last_id || nothing_waits) {
             self.behind = false;
         }
     }

@@ -43,7 +43,7 @@ pub enum Seen {
 /// The table.
 #[derive(Debug)]
 pub struct Answers {
-    max_answers: usize,
+    bound: usize,
     kept: HashMap<Key, (Kept, Instant)>,
     order: VecDeque<(Key, Instant)>,
 }
@@ -51,7 +51,7 @@ pub struct Answers {
 impl Answers {
     /// An empty table of at most `max_answers`.
     pub fn new(max_answers: usize) -> Self {
-        Self { max_answers, kept: HashMap::new(), order: VecDeque::new() }
+        Self { bound: max_answers, kept: HashMap::new(), order: VecDeque::new() }
     }
 
     /// How many are kept.
@@ -104,7 +104,7 @@ impl Answers {
     fn make_room(&mut self, now: Instant) {
         while let Some((key, since)) = self.order.front().copied() {
             let expired = now.saturating_since(since) >= EXCHANGE_LIFETIME;
-            if !expired && self.order.len() < self.max_answers {
+            if !expired && self.order.len() < self.bound {
                 break;
             }
             self.order.pop_front();

@@ -122,7 +122,7 @@ impl Devices {
     }
 
     /// Takes a device into all tables.
-    pub fn insert(&mut self, mut device: Device) -> usize {
+    pub fn insert(&mut self, device: Device) -> usize {
         let entry = self.table.vacant_entry();
         let key = entry.key();
         self.by_endpoint.insert(device.endpoint.clone(), key);
@@ -131,8 +131,7 @@ impl Devices {
         }
         if let Some(registration) = &device.registration {
             self.by_location.insert(registration.location.clone(), key);
-            let address = (device.peer.listener, device.peer.remote);
-            self.by_address.insert(address, key);
+            self.by_address.insert((device.peer.listener, device.peer.remote), key);
         }
         for (path, observation) in &device.observations {
             if let Some(token) = observation.token() {

@@ -63,8 +63,8 @@ impl Devices {
             return None;
         }
         let key = known.unwrap_or_else(|| {
-            let mut device = Device::new(endpoint, peer, services.wall());
             use rand_core::Rng as _;
+            let mut device = Device::new(endpoint, peer, services.wall());
             device.next_message_id = services.random.next_u32() as u16;
             self.insert(device)
         });

@@ -36,14 +36,14 @@ impl Devices {
         &mut self,
         services: &mut Services,
         key: usize,
-        samples: Vec<Sample>,
+        samples: &[Sample],
         source: ReportSource,
         to_notify: bool,
     ) {
         let now_wall = services.wall();
         let plan = services.plan.clone();
         let mut leaving: Vec<(WallTime, MappedValue)> = Vec::new();
-        for sample in &samples {
+        for sample in samples {
             self.learn_fact(services, key, sample);
             let Some(device) = self.table.get(key) else { return };
             let uplink = plan.uplink(&device.selection, &device.facts, sample);

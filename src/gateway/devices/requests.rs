@@ -82,7 +82,7 @@ pub struct Uploads {
     max_bytes: usize,
     max_total_bytes: usize,
     total_bytes: usize,
-    uploads: HashMap<UploadKey, Upload>,
+    in_progress: HashMap<UploadKey, Upload>,
 }
 
 impl Uploads {
@@ -91,18 +91,18 @@ impl Uploads {
 
     /// None, with bounds for one and for all.
     pub fn new(max_bytes: usize, max_total_bytes: usize) -> Self {
-        Self { max_bytes, max_total_bytes, total_bytes: 0, uploads: HashMap::new() }
+        Self { max_bytes, max_total_bytes, total_bytes: 0, in_progress: HashMap::new() }
     }
 
     fn drop_upload(&mut self, key: &UploadKey) {
-        if let Some(upload) = self.uploads.remove(key) {
+        if let Some(upload) = self.in_progress.remove(key) {
             self.total_bytes -= upload.body.len();
         }
     }
 
-    fn take(&mut self, now: Instant, key: UploadKey, block: Block, payload: &[u8]) -> Uploaded {
+    fn take(&mut self, now: Instant, key: &UploadKey, block: Block, payload: &[u8]) -> Uploaded {
         let expired: Vec<UploadKey> = self
-            .uploads
+            .in_progress
             .iter()
             .filter(|(_, upload)| now.saturating_since(upload.since) >= EXCHANGE_LIFETIME)
             .map(|(key, _)| key.clone())
@@ -111,28 +111,28 @@ impl Uploads {
             self.drop_upload(&key);
         }
         if block.number == 0 {
-            self.drop_upload(&key);
+            self.drop_upload(key);
         }
-        let received = self.uploads.get(&key).map_or(0, |upload| upload.body.len());
+        let received = self.in_progress.get(key).map_or(0, |upload| upload.body.len());
         if block.offset() != received || (block.more && payload.len() != block.size()) || payload.len() > block.size() {
-            self.drop_upload(&key);
+            self.drop_upload(key);
             return Uploaded::Incomplete;
         }
         let too_large = received + payload.len() > self.max_bytes;
         let no_room = self.total_bytes + payload.len() > self.max_total_bytes
-            || (received == 0 && self.uploads.len() >= Self::MAX_UPLOADS);
+            || (received == 0 && self.in_progress.len() >= Self::MAX_UPLOADS);
         if too_large || no_room {
-            self.drop_upload(&key);
+            self.drop_upload(key);
             return Uploaded::TooLarge;
         }
-        let upload = self.uploads.entry(key.clone()).or_insert_with(|| Upload { body: Vec::new(), since: now });
+        let upload = self.in_progress.entry(key.clone()).or_insert_with(|| Upload { body: Vec::new(), since: now });
         upload.body.extend_from_slice(payload);
         upload.since = now;
         self.total_bytes += payload.len();
         if block.more {
             return Uploaded::Continue;
         }
-        let body = self.uploads.remove(&key).map(|upload| upload.body).unwrap_or_default();
+        let body = self.in_progress.remove(key).map(|upload| upload.body).unwrap_or_default();
         self.total_bytes -= body.len();
         Uploaded::Complete(body)
     }
@@ -158,10 +158,7 @@ impl Devices {
         let Some(query) = request.uri_query() else { return Some(Reply::now(Code::BAD_REQUEST)) };
         let path = request.uri_path();
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let block = match request.block(OptionNumber::BLOCK1) {
-            Ok(block) => block,
-            Err(_) => return Some(Reply::now(Code::BAD_REQUEST)),
-        };
+        let Ok(block) = request.block(OptionNumber::BLOCK1) else { return Some(Reply::now(Code::BAD_REQUEST)) };
         let Some(block) = block else {
             return self.route(services, peer, request, &segments, &query, &request.payload, bytes);
         };
@@ -169,7 +166,7 @@ impl Devices {
         target.extend(query.iter().cloned());
         let tag = request.option(OptionNumber::REQUEST_TAG).unwrap_or_default().to_vec();
         let key = (peer.listener, peer.remote, target, tag);
-        let mut reply = match self.uploads.take(services.now, key, block, &request.payload) {
+        let mut reply = match self.uploads.take(services.now, &key, block, &request.payload) {
             Uploaded::Continue => Reply::now(Code::CONTINUE),
             Uploaded::Incomplete => Reply::now(Code::REQUEST_ENTITY_INCOMPLETE),
             Uploaded::TooLarge => {
@@ -272,32 +269,32 @@ mod tests {
     #[test]
     fn rfc7959_2_5_blocks_in_order_become_one_body() {
         let mut uploads = Uploads::new(100, 100);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(0, true), &[1; 16]), Uploaded::Continue);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(1, true), &[2; 16]), Uploaded::Continue);
-        let Uploaded::Complete(body) = uploads.take(Instant::ZERO, key(1), block(2, false), &[3]) else { panic!() };
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(0, true), &[1; 16]), Uploaded::Continue);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(1, true), &[2; 16]), Uploaded::Continue);
+        let Uploaded::Complete(body) = uploads.take(Instant::ZERO, &key(1), block(2, false), &[3]) else { panic!() };
         assert_eq!((body.len(), uploads.total_bytes), (33, 0));
     }
 
     #[test]
     fn rfc7959_2_9_2_a_gap_or_a_lying_size_is_4_08() {
         let mut uploads = Uploads::new(100, 100);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(0, true), &[1; 16]), Uploaded::Continue);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(2, true), &[1; 16]), Uploaded::Incomplete);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(1, true), &[1; 16]), Uploaded::Incomplete);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(0, true), &[1; 15]), Uploaded::Incomplete);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(0, false), &[1; 17]), Uploaded::Incomplete);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(0, true), &[1; 16]), Uploaded::Continue);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(2, true), &[1; 16]), Uploaded::Incomplete);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(1, true), &[1; 16]), Uploaded::Incomplete);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(0, true), &[1; 15]), Uploaded::Incomplete);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(0, false), &[1; 17]), Uploaded::Incomplete);
         assert_eq!(uploads.total_bytes, 0);
     }
 
     #[test]
     fn rfc7959_2_9_3_bodies_beyond_a_bound_are_4_13_and_silent_ones_expire() {
         let mut uploads = Uploads::new(32, 40);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(0, true), &[1; 16]), Uploaded::Continue);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(1, true), &[1; 16]), Uploaded::Continue);
-        assert_eq!(uploads.take(Instant::ZERO, key(2), block(0, true), &[1; 16]), Uploaded::TooLarge);
-        assert_eq!(uploads.take(Instant::ZERO, key(1), block(2, true), &[1; 16]), Uploaded::TooLarge);
-        assert_eq!(uploads.take(Instant::ZERO, key(3), block(0, true), &[1; 16]), Uploaded::Continue);
-        assert_eq!(uploads.take(Instant::from_secs(300), key(4), block(0, true), &[1; 16]), Uploaded::Continue);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(0, true), &[1; 16]), Uploaded::Continue);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(1, true), &[1; 16]), Uploaded::Continue);
+        assert_eq!(uploads.take(Instant::ZERO, &key(2), block(0, true), &[1; 16]), Uploaded::TooLarge);
+        assert_eq!(uploads.take(Instant::ZERO, &key(1), block(2, true), &[1; 16]), Uploaded::TooLarge);
+        assert_eq!(uploads.take(Instant::ZERO, &key(3), block(0, true), &[1; 16]), Uploaded::Continue);
+        assert_eq!(uploads.take(Instant::from_secs(300), &key(4), block(0, true), &[1; 16]), Uploaded::Continue);
         assert_eq!(uploads.total_bytes, 16);
     }
 }

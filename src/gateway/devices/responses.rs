@@ -172,7 +172,7 @@ impl Devices {
             self.acknowledge_now(services, peer, message.id, confirmable);
         } else {
             match self.decode_body(services, key, path, message) {
-                Ok(samples) => self.report(services, key, samples, ReportSource::Notify, by_command),
+                Ok(samples) => self.report(services, key, &samples, ReportSource::Notify, by_command),
                 Err(error) => {
                     if let Some(device) = self.table.get_mut(key) {
                         device.last_error = Some(format!("notification of {path}: {error}"));
@@ -210,7 +210,7 @@ impl Devices {
         let Some(active) = self.end_exchange(key) else { return };
         if let Some(message) = self.assemble(services, key, active, message) {
             let (active, message) = message;
-            self.finish(services, key, active, message);
+            self.finish(services, key, &active, &message);
         }
         self.advance(services, key);
     }
@@ -299,8 +299,8 @@ impl Devices {
         Some((active, whole))
     }
 
-    fn finish(&mut self, services: &mut Services, key: usize, active: ActiveExchange, message: Message) {
-        if self.ask_in_another_format(services, key, &active, message.code) {
+    fn finish(&mut self, services: &mut Services, key: usize, active: &ActiveExchange, message: &Message) {
+        if self.ask_in_another_format(services, key, active, message.code) {
             return;
         }
         match active.job.clone() {
@@ -313,16 +313,16 @@ impl Devices {
                 }
                 self.attributes_done(key, path);
             }
-            Job::Observe { path } => self.observe_answered(services, key, path, &message),
+            Job::Observe { path } => self.observe_answered(services, key, path, message),
             Job::Cancel { path } => self.observation_cancelled(key, path),
             Job::Read { path } | Job::Rest { path } => {
                 if message.code.is_success() {
-                    self.report_body(services, key, path, &message, ReportSource::Read);
+                    self.report_body(services, key, path, message, ReportSource::Read);
                 } else {
                     tracing::debug!(%path, code = %message.code, "a read was refused");
                 }
             }
-            Job::Command { id } => self.command_answered(services, key, &id, &active, &message),
+            Job::Command { id } => self.command_answered(services, key, &id, active, message),
         }
     }
 
@@ -448,7 +448,7 @@ impl Devices {
             && !samples.is_empty()
         {
             // What a command read is news like any other.
-            self.report(services, key, samples.clone(), ReportSource::Read, false);
+            self.report(services, key, samples, ReportSource::Read, false);
         }
         let outcome = attempt::outcome_of(&operation, message, samples, links);
         self.finish_command(services, key, id, outcome);
@@ -483,7 +483,7 @@ impl Devices {
         source: ReportSource,
     ) {
         match self.decode_body(services, key, path, message) {
-            Ok(samples) => self.report(services, key, samples, source, false),
+            Ok(samples) => self.report(services, key, &samples, source, false),
             Err(error) => {
                 if let Some(device) = self.table.get_mut(key) {
                     device.last_error = Some(format!("answer for {path}: {error}"));
@@ -560,7 +560,7 @@ impl Devices {
         let format = format.map_or(ContentFormat::SENML_CBOR, ContentFormat);
         let mut reply = match self.decode_payload(services, key, Path::ROOT, Some(format), body) {
             Ok(samples) => {
-                self.report(services, key, samples, ReportSource::Send, false);
+                self.report(services, key, &samples, ReportSource::Send, false);
                 Reply::when_durable(Code::CHANGED)
             }
             Err(error) => {

@@ -152,8 +152,8 @@ fn with_instance(
 ) -> Result<Request, CommandError> {
     let typed = typed_values(device, values, None, model)?;
     let format = forced.unwrap_or_else(|| multiple_format(device));
-    request.payload =
-        content::encode_new_instance(format, instance, &typed, &device.model(model)).map_err(unencodable)?;
+    request.payload = content::encode_new_instance(format, instance, &typed, &device.model(model))
+        .map_err(|error| unencodable(&error))?;
     request.format = Some(format);
     Ok(request)
 }
@@ -166,18 +166,18 @@ fn with_values(
     forced: Option<ContentFormat>,
     model: &ObjectModel,
 ) -> Result<Request, CommandError> {
-    let typed = typed_values(device, values, value_type, model)?;
-    let types = device.model(model);
-    let format = forced.unwrap_or_else(|| match typed.as_slice() {
+    let encodable = typed_values(device, values, value_type, model)?;
+    let format = forced.unwrap_or_else(|| match encodable.as_slice() {
         [(path, value)] if *path == request.path => single_format(device, value),
         _ => multiple_format(device),
     });
-    request.payload = content::encode(format, request.path, &typed, &types).map_err(unencodable)?;
+    request.payload =
+        content::encode(format, request.path, &encodable, &device.model(model)).map_err(|error| unencodable(&error))?;
     request.format = Some(format);
     Ok(request)
 }
 
-fn unencodable(error: content::ContentError) -> CommandError {
+fn unencodable(error: &content::ContentError) -> CommandError {
     CommandError::new(ErrorKind::Invalid, format!("value: {error}"))
 }
 
@@ -188,7 +188,7 @@ fn typed_values(
     model: &ObjectModel,
 ) -> Result<Vec<(Path, Value)>, CommandError> {
     let types = device.model(model);
-    let mut typed = Vec::with_capacity(values.len());
+    let mut found = Vec::with_capacity(values.len());
     for (path, json) in values {
         let known = types.shape(path).and_then(|shape| shape.resource_type);
         let value = match value_type.or(known) {
@@ -197,9 +197,9 @@ fn typed_values(
         };
         let value =
             value.map_err(|error| CommandError::new(ErrorKind::Invalid, format!("value of {path}: {error}")))?;
-        typed.push((*path, value));
+        found.push((*path, value));
     }
-    Ok(typed)
+    Ok(found)
 }
 
 fn single_format(device: &Device, value: &Value) -> ContentFormat {
@@ -265,7 +265,7 @@ pub fn outcome_of(
                     error: Some(CommandError::new(ErrorKind::BadAnswer, error)),
                 };
             }
-            Ok(samples) => insert_samples(&mut body, *path, samples),
+            Ok(samples) => insert_samples(&mut body, *path, &samples),
         },
         Operation::Discover { .. } => {
             body.insert("links".to_owned(), links.unwrap_or_else(|| json!([])));
@@ -285,7 +285,7 @@ pub fn outcome_of(
 }
 
 /// `value` for one resource, else `values` by path; `records` too when the device gave times.
-fn insert_samples(body: &mut Map<String, Json>, asked: Path, samples: Vec<Sample>) {
+fn insert_samples(body: &mut Map<String, Json>, asked: Path, samples: &[Sample]) {
     let json_of = |value: &Value| value.to_json().unwrap_or(Json::Null);
     let timed = samples.iter().any(|sample| sample.ts.is_some());
     if timed {

@@ -22,7 +22,7 @@ pub struct KeptResult {
 /// Results by device and id, oldest first.
 #[derive(Debug)]
 pub struct Results {
-    max_results: usize,
+    bound: usize,
     by_id: HashMap<(Endpoint, String), KeptResult>,
     order: VecDeque<(Endpoint, String, WallTime)>,
 }
@@ -30,7 +30,7 @@ pub struct Results {
 impl Results {
     /// An empty table of at most `max_results`.
     pub fn new(max_results: usize) -> Self {
-        Self { max_results, by_id: HashMap::new(), order: VecDeque::new() }
+        Self { bound: max_results, by_id: HashMap::new(), order: VecDeque::new() }
     }
 
     /// A kept result.
@@ -40,7 +40,7 @@ impl Results {
 
     /// Whether a further result makes the oldest go.
     pub fn is_full(&self) -> bool {
-        self.order.len() >= self.max_results
+        self.order.len() >= self.bound
     }
 
     /// Keeps a result; returns those that had to go, for deletion from the store.
@@ -59,7 +59,7 @@ impl Results {
         let mut gone = Vec::new();
         while let Some((_, _, ts)) = self.order.front() {
             let old = now.millis().saturating_sub(ts.millis()) > kept_millis;
-            if !old && self.order.len() <= self.max_results {
+            if !old && self.order.len() <= self.bound {
                 break;
             }
             if let Some((endpoint, id, _)) = self.order.pop_front() {
