@@ -19,8 +19,10 @@ pub(in crate::mapping) struct Diagnostics {
 
 impl Diagnostics {
     pub(in crate::mapping) fn new(file: &str, text: &str) -> Self {
+        // No line begins after the last line break: an error at the end of the text belongs where the text ends.
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1))
+            .filter(|start| *start == 0 || *start < text.len())
             .collect();
         Self { file: file.to_owned(), line_starts, problems: Vec::new(), broken_lines: BTreeSet::new() }
     }
@@ -92,6 +94,13 @@ mod tests {
         diagnostics.warning(0, "early", "");
         let lines: Vec<_> = diagnostics.into_problems().into_iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [Some(1), Some(4)]);
+    }
+
+    #[test]
+    fn the_end_of_a_text_lies_on_its_last_line() {
+        for (text, last) in [("", 1), ("one", 1), ("one\n", 1), ("one\ntwo\n", 2), ("one\n\n", 2)] {
+            assert_eq!(Diagnostics::new("a.toml", text).line(text.len()), last, "{text:?}");
+        }
     }
 
     #[test]
