@@ -360,14 +360,25 @@ impl Core {
         let limits = &self.services.configuration.limits;
         let (writes, bytes) = self.services.journal.pending();
         let full = writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes;
-        if let Some(batch) = self.services.journal.seal() {
-            if self.services.journal.is_broken() && full {
-                // Memory stays bounded; everything is written anew when the store works again.
-                self.services.journal.confirm(batch.sequence);
-                self.services.count(Occurrence::BoundReached("max_pending_writes"));
-            } else {
-                self.services.outputs.push_back(Output::Store(batch));
+        let Some(mut batch) = self.services.journal.seal() else { return };
+        if !(self.services.journal.is_broken() && full) {
+            self.services.outputs.push_back(Output::Store(batch));
+            return;
+        }
+        // Memory stays bounded: what memory holds is written anew when the store works again, and rows that only the
+        // store would have held are lost. Deletions go through, since a full disk recovers by nothing else.
+        self.services.journal.discard_sealed();
+        self.services.count(Occurrence::BoundReached("max_pending_writes"));
+        for write in &batch.writes {
+            if let StoreWrite::PutSpool { sink, row } = write
+                && let Some(sink) = self.services.sinks.iter_mut().find(|known| known.configuration.name == *sink)
+            {
+                sink.lost_unless_in_memory(row);
             }
+        }
+        batch.writes.retain(|write| matches!(write, StoreWrite::DeleteSpool { .. }));
+        if !batch.writes.is_empty() {
+            self.services.outputs.push_back(Output::Store(batch));
         }
     }
 

@@ -82,6 +82,14 @@ impl<G> Journal<G> {
         Some(StoreBatch { sequence: self.sealed, writes })
     }
 
+    /// Takes back the batch that was sealed last, since it is not handed to the store: it charges no bound.
+    pub fn discard_sealed(&mut self) {
+        if let Some((_, writes, bytes)) = self.pending.pop_back() {
+            self.pending_writes -= writes;
+            self.pending_bytes -= bytes;
+        }
+    }
+
     /// Notes that all batches up to `up_to` are durable.
     pub fn confirm(&mut self, up_to: StoreSequence) {
         self.durable = self.durable.max(up_to.min(self.sealed));
@@ -149,6 +157,20 @@ mod tests {
         let mut journal = Journal::default();
         journal.when_durable('a');
         assert_eq!(journal.poll_released(), Some('a'));
+    }
+
+    #[test]
+    fn a_discarded_batch_charges_no_bound_and_leaves_the_others_pending() {
+        let mut journal = Journal::<char>::default();
+        journal.write(write());
+        journal.seal();
+        journal.write(write());
+        journal.write(write());
+        journal.seal();
+        journal.discard_sealed();
+        assert_eq!(journal.pending().0, 1);
+        journal.confirm(StoreSequence(2));
+        assert_eq!(journal.pending(), (0, 0));
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl SimulatedStore {
         rows.map(|(_, row)| row.clone()).take(max_rows).collect()
     }
 
+    /// Batches that wait for their commit.
+    pub fn waiting_batches(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Rows that wait in all spools, durable ones only.
     pub fn spooled_rows(&self) -> usize {
         self.committed.spools.values().map(BTreeMap::len).sum()

@@ -46,6 +46,7 @@ fn memory_stays_bounded_while_nothing_can_be_written_and_the_broker_is_away() {
     counters.run(&mut world, 400, Duration::from_secs(3));
     let gauges = world.gauges().unwrap();
     assert!(gauges.pending_writes <= 120, "{}", gauges.pending_writes);
+    assert!(world.store.waiting_batches() <= 130, "{}", world.store.waiting_batches());
     world.store.failing = false;
     world.input(Input::StoreHealth { failure: None });
     world.broker.reachable = true;
@@ -53,4 +54,7 @@ fn memory_stays_bounded_while_nothing_can_be_written_and_the_broker_is_away() {
     counters.run(&mut world, 3, Duration::from_secs(3));
     world.run_for(Duration::from_secs(20));
     assert_eq!(telemetry_numbers(&world, "dev").last(), Some(&403));
+    // What was lost is counted, and nothing counts as waiting that never comes.
+    assert!(world.events.iter().any(|event| event.reason.contains("store_broken")));
+    assert_eq!(world.gauges().unwrap().sinks[0].rows, 0);
 }

@@ -25,7 +25,7 @@ pub enum Notice {
     Dropped {
         /// How many messages.
         rows: u64,
-        /// Fixed word: `queue_full`, `too_old`, `too_large`, `rejected`.
+        /// Fixed word: `queue_full`, `too_old`, `too_large`, `rejected`, `store_broken`.
         reason: &'static str,
         /// Words for the operator.
         detail: String,
@@ -364,6 +364,15 @@ impl SinkDelivery {
             row.message.payload = payload.into();
         }
         Some(Leaving::Row(row))
+    }
+
+    /// A row will not be written. If memory does not hold it either, it is lost, and counted as dropped.
+    pub fn lost_unless_in_memory(&mut self, row: &SpoolRow) {
+        let in_flight = self.sent_rows.iter().any(|sent| sent.row.id == row.id);
+        if !in_flight && !self.spool.rows_in_memory().any(|held| held.id == row.id) {
+            self.spool.acknowledge(row);
+            self.dropped(1, "store_broken", "nothing can be written and memory is full".to_owned());
+        }
     }
 
     /// Rows that only memory may hold, for writing them again after the store was broken.

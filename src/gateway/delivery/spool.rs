@@ -51,6 +51,8 @@ pub struct Spool {
     /// Highest id handed to the sink.
     cursor: u64,
     last_id: u64,
+    /// Rows up to here were dropped by the policy, also those that were in flight.
+    dropped_up_to: u64,
     segments: VecDeque<SpoolSegment>,
     bytes: u64,
     rows: u64,
@@ -67,6 +69,7 @@ impl Spool {
             behind: rows > 0,
             cursor: 0,
             last_id: extent.last,
+            dropped_up_to: 0,
             segments: extent.segments.iter().copied().collect(),
             bytes,
             rows,
@@ -141,6 +144,7 @@ impl Spool {
             self.queue.pop_front();
         }
         self.cursor = self.cursor.max(dropped.up_to);
+        self.dropped_up_to = dropped.up_to;
         Some(dropped)
     }
 
@@ -199,7 +203,7 @@ impl Spool {
 
     /// Puts unacknowledged rows back in front, in ascending order.
     pub fn rewind(&mut self, rows: impl DoubleEndedIterator<Item = SpoolRow>) {
-        for row in rows.rev() {
+        for row in rows.rev().filter(|row| row.id > self.dropped_up_to) {
             self.cursor = self.cursor.min(row.id.saturating_sub(1));
             self.queue.push_front(Queued { row, sequence: StoreSequence(0) });
         }
@@ -208,7 +212,9 @@ impl Spool {
     /// Notes that a row is delivered.
     pub fn acknowledge(&mut self, row: &SpoolRow) {
         // A row that the policy dropped while it was in flight is accounted for already.
-        let Some(segment) = self.segments.iter_mut().find(|segment| row.id <= segment.last) else { return };
+        let number = row.id / ROWS_PER_SEGMENT;
+        let segment = self.segments.iter_mut().find(|segment| segment.last / ROWS_PER_SEGMENT == number);
+        let Some(segment) = segment.filter(|_| row.id > self.dropped_up_to) else { return };
         if segment.rows == 0 {
             return;
         }
@@ -317,6 +323,18 @@ mod tests {
         filled(&mut spool, 1..=300);
         assert_eq!(spool.drop_aged(WallTime::from_secs(300)), None);
         assert_eq!(spool.drop_aged(WallTime::from_secs(255 + 61)), Some(Dropped { rows: 255, up_to: 255 }));
+    }
+
+    #[test]
+    fn a_row_dropped_in_flight_neither_leaves_again_nor_counts_for_another() {
+        let mut spool = Spool::new(bounds(60_000, WhenFull::DropOldest, 10_000), &SpoolExtent::default());
+        filled(&mut spool, 1..=600);
+        let sent: Vec<SpoolRow> = (0..3).filter_map(|_| spool.pop_ready(|_| true)).collect();
+        spool.make_room(100);
+        spool.acknowledge(&sent[0]);
+        assert_eq!(spool.rows(), 345);
+        spool.rewind(sent.into_iter().skip(1));
+        assert_eq!(drain(&mut spool).first(), Some(&256));
     }
 
     #[test]
