@@ -75,6 +75,8 @@ pub struct SinkDelivery {
     next_delivery: u64,
     max_in_flight: usize,
     reading_rows: bool,
+    /// Highest id in use when rows were asked for: an empty answer means that up to there nothing waits.
+    read_horizon: u64,
     /// Rows up to here are acknowledged or dropped and not yet deleted from the store.
     delete_up_to: Option<u64>,
     delete_at: Option<Instant>,
@@ -118,6 +120,7 @@ impl SinkDelivery {
             next_delivery: 0,
             max_in_flight,
             reading_rows: false,
+            read_horizon: 0,
             delete_up_to: None,
             delete_at: None,
             retained_turn: true,
@@ -259,7 +262,14 @@ impl SinkDelivery {
     pub fn take_rows(&mut self, rows: Vec<SpoolRow>) {
         self.reading_rows = false;
         let complete = rows.len() < ROWS_PER_READ;
+        let nothing_left = rows.is_empty() && self.read_horizon == self.spool.last_id();
         self.spool.take_rows(rows, complete);
+        if nothing_left {
+            let missing = self.spool.settle(self.sent_rows.is_empty());
+            if missing > 0 {
+                self.dropped(missing, "store_broken", "rows are not in the store any more".to_owned());
+            }
+        }
     }
 
     /// Retained rows read from the store.
@@ -343,6 +353,7 @@ impl SinkDelivery {
             && let Some(after) = self.spool.wants_rows_after()
         {
             self.reading_rows = true;
+            self.read_horizon = self.spool.last_id();
             emit(Output::ReadSpool { sink: self.index, after, max_rows: ROWS_PER_READ });
         }
         if let Some(after) = self.retained.poll_read() {

@@ -201,6 +201,18 @@ impl Spool {
         }
     }
 
+    /// The store has nothing above the cursor: it need not be asked again. Returns how many rows were counted and are
+    /// not there, once none is in flight.
+    pub fn settle(&mut self, nothing_in_flight: bool) -> u64 {
+        self.behind = false;
+        if !nothing_in_flight || !self.queue.is_empty() {
+            return 0;
+        }
+        self.segments.clear();
+        self.bytes = 0;
+        std::mem::take(&mut self.rows)
+    }
+
     /// Puts unacknowledged rows back in front, in ascending order.
     pub fn rewind(&mut self, rows: impl DoubleEndedIterator<Item = SpoolRow>) {
         for row in rows.rev().filter(|row| row.id > self.dropped_up_to) {
@@ -323,6 +335,17 @@ mod tests {
         filled(&mut spool, 1..=300);
         assert_eq!(spool.drop_aged(WallTime::from_secs(300)), None);
         assert_eq!(spool.drop_aged(WallTime::from_secs(255 + 61)), Some(Dropped { rows: 255, up_to: 255 }));
+    }
+
+    #[test]
+    fn rows_that_vanished_from_the_store_are_not_waited_for() {
+        let mut spool = Spool::new(bounds(1_000_000, WhenFull::DropOldest, 2), &SpoolExtent::default());
+        filled(&mut spool, 1..=5);
+        let sent: Vec<SpoolRow> = std::iter::from_fn(|| spool.pop_ready(|_| true)).collect();
+        sent.iter().for_each(|row| spool.acknowledge(row));
+        assert_eq!(spool.wants_rows_after(), Some(2));
+        spool.take_rows(Vec::new(), true);
+        assert_eq!((spool.settle(true), spool.rows(), spool.wants_rows_after()), (3, 0, None));
     }
 
     #[test]
