@@ -1,6 +1,8 @@
 //! `lwm2mqtt demo`: broker, gateway and simulated devices in one process; nothing to install, nothing left behind.
 
+#[cfg(feature = "embedded-broker")]
 use std::net::SocketAddr;
+#[cfg(feature = "embedded-broker")]
 use std::time::Duration;
 
 use crate::config::Settings;
@@ -21,6 +23,7 @@ pub struct Demo {
 }
 
 /// Time between the reports of a simulated device.
+#[cfg(feature = "embedded-broker")]
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the embedded broker if the settings want it.

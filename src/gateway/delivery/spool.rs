@@ -342,7 +342,9 @@ mod tests {
         let mut spool = Spool::new(bounds(1_000_000, WhenFull::DropOldest, 2), &SpoolExtent::default());
         filled(&mut spool, 1..=5);
         let sent: Vec<SpoolRow> = std::iter::from_fn(|| spool.pop_ready(|_| true)).collect();
-        sent.iter().for_each(|row| spool.acknowledge(row));
+        for row in &sent {
+            spool.acknowledge(row);
+        }
         assert_eq!(spool.wants_rows_after(), Some(2));
         spool.take_rows(Vec::new(), true);
         assert_eq!((spool.settle(true), spool.rows(), spool.wants_rows_after()), (3, 0, None));
