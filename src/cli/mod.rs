@@ -20,9 +20,9 @@ use clap::Parser as _;
 
 use crate::config::{self, Loaded, Settings, Sources, load, read_models};
 use crate::daemon::sources::with_sources;
+use crate::io::clock::wall_now;
 use crate::mapping;
 use crate::model::object::ObjectModel;
-use crate::model::time::WallTime;
 use arguments::{Arguments, Command, ConfigArguments, SchemaOf};
 
 /// How a command ended.
@@ -133,12 +133,6 @@ fn object_model(sources: &Sources<'_>, terminal: &mut Terminal<'_>) -> io::Resul
         terminal.complain(&problem.to_string())?;
     }
     Ok(model)
-}
-
-/// The wall clock, from which relative times in a payload count.
-fn wall_now() -> WallTime {
-    let since_epoch = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-    WallTime::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The settings, or `None` after their problems have been told.

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::mapping::{
-    ExampleMessages, ExpectedMessage, KeyKind, MappedValue, Plan, Problem, PublishSource, ReportPolicy, Selection,
-    Severity,
+    ExampleMessages, ExpectedMessage, KeyKind, MappedValue, Plan, Problem, PublishSource, Selection, Severity,
 };
 use crate::model::message::Message;
 use crate::model::path::Path;
@@ -104,13 +103,8 @@ impl Preview<'_> {
             if value.kind == KeyKind::Attribute {
                 continue;
             }
-            let leaves = match value.report {
-                ReportPolicy::OnReceive => true,
-                ReportPolicy::OnChange | ReportPolicy::OnChangeOrEvery(_) => {
-                    latest.reported.as_ref() != Some(&value.value)
-                }
-                ReportPolicy::Every(_) => latest.reported.is_none(),
-            };
+            let changed = latest.reported.as_ref() != Some(&value.value);
+            let leaves = value.report.leaves(changed, latest.reported.is_some());
             if leaves {
                 latest.reported = Some(value.value.clone());
                 match telemetry.last_mut() {

@@ -35,6 +35,19 @@ pub enum ReportPolicy {
     OnChangeOrEvery(Duration),
 }
 
+impl ReportPolicy {
+    /// Whether a value leaves when it comes. `changed`: it differs from the one that left last. `in_period`: a period
+    /// has begun with an earlier value and is not over.
+    #[must_use]
+    pub const fn leaves(self, changed: bool, in_period: bool) -> bool {
+        match self {
+            Self::OnReceive => true,
+            Self::OnChange | Self::OnChangeOrEvery(_) => changed,
+            Self::Every(_) => !in_period,
+        }
+    }
+}
+
 /// One value under its key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappedValue {

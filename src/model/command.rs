@@ -199,6 +199,22 @@ pub struct Command {
     pub when_asleep: WhenAsleep,
 }
 
+impl Command {
+    /// A command that says nothing but what to do: everything else has its default.
+    pub fn new(id: String, operation: Operation) -> Self {
+        Self {
+            id,
+            operation,
+            format: None,
+            ttl: DEFAULT_TTL,
+            timeout: None,
+            priority: 0,
+            not_before: None,
+            when_asleep: WhenAsleep::default(),
+        }
+    }
+}
+
 /// Why a command failed, by the fixed words of the interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -274,16 +274,7 @@ impl Devices {
     ) {
         services.count(Occurrence::Command(status_word(&result.outcome)));
         let record = CommandRecord {
-            command: Command {
-                id: result.id.clone(),
-                operation: asked.clone(),
-                format: None,
-                ttl: crate::model::command::DEFAULT_TTL,
-                timeout: None,
-                priority: 0,
-                not_before: None,
-                when_asleep: WhenAsleep::Queue,
-            },
+            command: Command::new(result.id.clone(), asked.clone()),
             asked: asked.clone(),
             origin: origin.clone(),
             accepted_at: result.ts,
@@ -355,16 +346,7 @@ impl Devices {
             if retained && same {
                 continue;
             }
-            let command = Command {
-                id: new_id(services),
-                operation: Operation::Set { key: desired.clone(), value: value.clone() },
-                format: None,
-                ttl: crate::model::command::DEFAULT_TTL,
-                timeout: None,
-                priority: 0,
-                not_before: None,
-                when_asleep: WhenAsleep::Queue,
-            };
+            let command = Command::new(new_id(services), Operation::Set { key: desired.clone(), value: value.clone() });
             self.accept_command(services, key, command, origin.clone());
         }
     }

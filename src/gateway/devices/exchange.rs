@@ -31,11 +31,6 @@ pub enum Job {
         /// The path.
         path: Path,
     },
-    /// The rest of a notification that came in blocks.
-    Rest {
-        /// The observed path.
-        path: Path,
-    },
     /// A command.
     Command {
         /// Its id.

@@ -162,11 +162,7 @@ impl Devices {
                 continue;
             }
             let changed = state.reported.as_ref() != Some(&value.value);
-            let leaves = match value.report {
-                ReportPolicy::OnReceive => true,
-                ReportPolicy::OnChange | ReportPolicy::OnChangeOrEvery(_) => changed,
-                ReportPolicy::Every(_) => state.due.is_none(),
-            };
+            let leaves = value.report.leaves(changed, state.due.is_some());
             if let ReportPolicy::Every(interval) | ReportPolicy::OnChangeOrEvery(interval) = value.report
                 && (leaves || state.due.is_none())
             {

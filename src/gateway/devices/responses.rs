@@ -49,7 +49,7 @@ impl Devices {
             Job::Cancel { path } => self.observation_cancelled(key, *path),
             Job::Observe { path } => self.observe_refused(services, key, *path, Code::BAD_REQUEST),
             Job::WriteAttributes { path } => self.attributes_done(key, *path),
-            Job::Read { .. } | Job::Rest { .. } => {}
+            Job::Read { .. } => {}
         }
         self.advance(services, key);
     }
@@ -315,7 +315,7 @@ impl Devices {
             }
             Job::Observe { path } => self.observe_answered(services, key, path, message),
             Job::Cancel { path } => self.observation_cancelled(key, path),
-            Job::Read { path } | Job::Rest { path } => {
+            Job::Read { path } => {
                 if message.code.is_success() {
                     self.report_body(services, key, path, message, ReportSource::Read);
                 } else {

@@ -311,7 +311,7 @@ impl Devices {
         if let Job::Command { id } = &active.job {
             self.command_unanswered(services, key, id, acknowledged, queue_mode);
         }
-        if let Job::Rest { path } | Job::Read { path } = &active.job {
+        if let Job::Read { path } = &active.job {
             tracing::debug!(%path, "a read was not answered");
         }
         self.did_not_answer(services, key);
