@@ -194,6 +194,7 @@ fn core(now: Instant, rules: usize) -> Core {
         limits: Limits::default(),
         sinks: vec![sink],
         listeners: Vec::new(),
+        streams_values: true,
     };
     let wall = WallTime::from_secs(1_760_000_000);
     let (stored, version) = (StoredState::default(), "bench".to_owned());

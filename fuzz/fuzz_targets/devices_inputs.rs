@@ -224,6 +224,7 @@ fn configuration() -> Configuration {
             when_full: WhenFull::DropOldest,
         }],
         listeners: vec!["coap://[::]:5683".to_owned()],
+        streams_values: true,
     }
 }
 

@@ -147,6 +147,7 @@ impl Settings {
             lwm2m: self.lwm2m.core.clone(),
             limits: self.limits.clone(),
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
+            streams_values: !self.http.listen.is_empty(),
             listeners: self.lwm2m.udp.iter().map(|address| format!("coap://{address}")).collect(),
         }
     }

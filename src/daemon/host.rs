@@ -178,6 +178,11 @@ impl Host {
                         "event"
                     );
                 }
+                // Nobody listens to streams yet, and no request is passed on to the shell.
+                Output::Value { .. } | Output::Result(_) => {}
+                Output::Shell { task, work } => {
+                    tracing::error!(?task, ?work, "nobody works for the shell");
+                }
                 Output::Reload => {
                     // One reload in waiting stands for all that were asked for.
                     let _ = self.reload.try_send(());

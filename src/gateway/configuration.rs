@@ -92,6 +92,8 @@ pub struct Limits {
     pub max_keys_per_device: usize,
     /// Results kept for repeated command ids, over all devices.
     pub max_results: usize,
+    /// Requests of the bridge whose work the shell has not done yet.
+    pub max_shell_tasks: usize,
 }
 
 impl Default for Limits {
@@ -112,6 +114,7 @@ impl Default for Limits {
             max_spool_rows_in_memory: 4_096,
             max_keys_per_device: 1_024,
             max_results: 10_000,
+            max_shell_tasks: 64,
         }
     }
 }
@@ -168,4 +171,6 @@ pub struct Configuration {
     pub sinks: Vec<SinkConfiguration>,
     /// Listening addresses as text, for `bridge/info`.
     pub listeners: Vec<String>,
+    /// Whether values go to event streams too ([`Output::Value`](super::vocabulary::Output::Value)).
+    pub streams_values: bool,
 }

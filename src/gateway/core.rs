@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 
 use super::bridge::Bridge;
+use super::bridge_requests::Tasks;
 use super::clock::WallClock;
 use super::configuration::Configuration;
 use super::delivery::sink::{ClockCorrection, Notice, SinkDelivery};
@@ -65,6 +66,8 @@ pub struct Core {
     services: Services,
     devices: Devices,
     bridge: Bridge,
+    /// Work of the shell under way.
+    pub(super) tasks: Tasks,
     housekeeping_at: Instant,
     drained: bool,
 }
@@ -117,7 +120,14 @@ impl Core {
         let mut bridge = Bridge::new(&mut services, &stored, version);
         restore(&mut services, &mut devices, stored);
         bridge.open_first_window(&mut services, &mut devices);
-        let mut core = Self { services, devices, bridge, housekeeping_at: now + HOUSEKEEPING_INTERVAL, drained: true };
+        let mut core = Self {
+            services,
+            devices,
+            bridge,
+            tasks: Tasks::default(),
+            housekeeping_at: now + HOUSEKEEPING_INTERVAL,
+            drained: true,
+        };
         core.bridge.publish_start(&mut core.services);
         core.bridge.alarm(&mut core.services, "store_damaged", store_damage);
         core.end_of_input();
@@ -156,9 +166,11 @@ impl Core {
             }
             Input::MappingHealth { failure } => self.bridge.alarm(&mut self.services, "mapping_invalid", failure),
             Input::Request { request, query } => {
-                let answer = self.answer_query(query);
-                self.services.outputs.push_back(Output::Answer { request, answer });
+                if let Some(answer) = self.answer_query(request, query) {
+                    self.services.outputs.push_back(Output::Answer { request, answer });
+                }
             }
+            Input::ShellDone { task, answer, trial } => self.shell_done(task, answer, trial.as_deref()),
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);
@@ -237,6 +249,10 @@ impl Core {
     /// Whether nothing waits for a connected sink, in memory or in flight.
     pub fn is_delivered(&self) -> bool {
         self.services.sinks.iter().all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
+    }
+
+    pub(super) fn services(&mut self) -> &mut Services {
+        &mut self.services
     }
 
     pub(super) fn parts(&mut self) -> (&mut Services, &mut Devices, &mut Bridge) {
@@ -391,6 +407,10 @@ impl Core {
                 Held::Inbound { sink, receipt } => {
                     self.services.outputs.push_back(Output::AcknowledgeInbound { sink, receipt });
                 }
+                Held::ApiAnswer { request, answer } => {
+                    self.services.outputs.push_back(Output::Answer { request, answer });
+                }
+                Held::Result(result) => self.services.outputs.push_back(Output::Result(result)),
                 Held::Answered(key) => {
                     self.devices.answer_sent(key);
                     self.devices.advance(&mut self.services, key);

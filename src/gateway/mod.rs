@@ -1,6 +1,7 @@
 //! The state machines of the gateway and the core that joins them. Pure: no socket, file, clock or randomness of its own.
 
 pub mod bridge;
+mod bridge_requests;
 pub mod clock;
 pub mod configuration;
 pub mod core;

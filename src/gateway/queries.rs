@@ -2,15 +2,18 @@
 
 use serde_json::{Value as Json, json};
 
+use super::bridge_requests::Asker;
 use super::core::Core;
 use super::devices::device::Device;
 use super::devices::observation::Phase;
+use super::dispatch::record::Origin;
 use super::services::Services;
-use super::vocabulary::{Answer, Query};
+use super::vocabulary::{Answer, Query, RequestId};
 
 impl Core {
-    pub(super) fn answer_query(&mut self, query: Query) -> Answer {
-        match query {
+    /// The answer, or `None` where it follows when it is durable.
+    pub(super) fn answer_query(&mut self, request: RequestId, query: Query) -> Option<Answer> {
+        Some(match query {
             Query::Devices { search, after, limit } => self.list_devices(&search, after.as_deref(), limit),
             Query::Device { device } => self.about(&device, device_json),
             Query::Values { device } => self.about(&device, |device, _| values_json(device)),
@@ -50,7 +53,24 @@ impl Core {
                 let store = if gauges.store_broken { "broken" } else { "open" };
                 Answer::Body(json!({ "ready": !gauges.store_broken, "store": store, "sinks": sinks }))
             }
-        }
+            Query::Command { device, body, role } => {
+                let origin = Origin { by_api: true, request: Some(request), ..Origin::default() };
+                return self.command(&device, &body, false, role, &origin).err().map(Answer::Failed);
+            }
+            Query::Bridge { what, body, role } => {
+                self.bridge_request(Asker::Api(request), &what, &body, role);
+                return None;
+            }
+            Query::Model { device } => {
+                let (services, devices, _) = self.parts();
+                match devices.key_of(&device).and_then(|key| devices.table.get(key)) {
+                    Some(device) => {
+                        Answer::Model { model: services.model.clone(), facts: Box::new(device.facts.clone()) }
+                    }
+                    None => Answer::UnknownDevice,
+                }
+            }
+        })
     }
 
     fn about(&mut self, device: &str, tell: impl Fn(&Device, &Services) -> Json) -> Answer {

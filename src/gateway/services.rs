@@ -12,9 +12,10 @@ use super::delivery::sink::SinkDelivery;
 use super::devices::device::Device;
 use super::journal::Journal;
 use super::store::StoreWrite;
-use super::vocabulary::{Output, Peer, ReceiptId, SinkIndex};
+use super::vocabulary::{Answer, Output, Peer, ReceiptId, RequestId, SinkIndex};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
+use crate::model::command::CommandResult;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
@@ -44,6 +45,15 @@ pub enum Held {
         /// Which message.
         receipt: ReceiptId,
     },
+    /// An answer to an API caller.
+    ApiAnswer {
+        /// Whose question.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A result of a command, for event streams.
+    Result(CommandResult),
     /// A device whose command may leave now.
     Device(usize),
     /// A device that has the answer to its request: what waited for it may leave.

@@ -8,11 +8,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::configuration::Role;
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
+use crate::model::command::{CommandError, CommandResult};
+use crate::model::endpoint::Endpoint;
 use crate::model::event::Event;
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
+use crate::model::path::Path;
+use crate::model::report::DeviceFacts;
 use crate::model::time::WallTime;
 
 /// One side of a datagram path: who sent, and on which of our addresses it arrived.
@@ -41,6 +46,10 @@ pub struct ReceiptId(pub u64);
 /// A question of an API caller, until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
+
+/// Work of the shell that the core asked for, until it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u64);
 
 /// What happens to the core.
 #[derive(Clone, Debug)]
@@ -111,6 +120,15 @@ pub enum Input {
         request: RequestId,
         /// What.
         query: Query,
+    },
+    /// The shell did what [`Output::Shell`] asked for, or could not.
+    ShellDone {
+        /// Which task.
+        task: TaskId,
+        /// What to tell whoever asked: the `data` of the response, or why not.
+        answer: Result<serde_json::Value, CommandError>,
+        /// For a dry run: the plan that would be in force. The core adds which observations would change.
+        trial: Option<Arc<Plan>>,
     },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
@@ -201,6 +219,75 @@ pub enum Query {
     },
     /// Whether every part works.
     Ready,
+    /// A command as JSON (the same shape as over MQTT), answered by [`Answer::Command`] once or more.
+    Command {
+        /// Name or endpoint.
+        device: String,
+        /// The command.
+        body: serde_json::Value,
+        /// What the caller may do.
+        role: Role,
+    },
+    /// A request of the bridge, as over MQTT: `mapping/put`, `device/options`, `reload` and the like.
+    Bridge {
+        /// Which.
+        what: String,
+        /// Its fields.
+        body: serde_json::Value,
+        /// What the caller may do.
+        role: Role,
+    },
+    /// The object definitions that apply to a device, answered by [`Answer::Model`].
+    Model {
+        /// Name or endpoint.
+        device: String,
+    },
+}
+
+/// Files and switches that live in the shell: what a request of the bridge may want of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShellWork {
+    /// Names, sizes and problems of the mapping files.
+    MappingList,
+    /// The text of a mapping file.
+    MappingGet {
+        /// Its name within the folder of mappings.
+        file: String,
+    },
+    /// Puts or deletes a mapping file, if all files together then compile.
+    MappingPut {
+        /// Its name within the folder of mappings.
+        file: String,
+        /// The new text; `None` deletes it.
+        text: Option<String>,
+        /// Only tell what would happen.
+        dry_run: bool,
+    },
+    /// Names of the files of object definitions.
+    ModelList,
+    /// The text of a file of object definitions.
+    ModelGet {
+        /// Its name within the folder of models.
+        file: String,
+    },
+    /// Puts or deletes a file of object definitions (DDF XML).
+    ModelPut {
+        /// Its name within the folder of models.
+        file: String,
+        /// The new text; `None` deletes it.
+        text: Option<String>,
+        /// Only tell what would happen.
+        dry_run: bool,
+    },
+    /// The configuration in force, without secrets.
+    ConfigGet,
+    /// Changes the filter of the log until the next start, and whether lines go to the sinks.
+    LogLevel {
+        /// A filter in the syntax of `tracing`; `None` leaves it.
+        level: Option<String>,
+    },
+    /// Ends the process cleanly so that the service manager starts it anew.
+    Restart,
 }
 
 /// An answer to an API caller.
@@ -210,6 +297,31 @@ pub enum Answer {
     Body(serde_json::Value),
     /// No such device.
     UnknownDevice,
+    /// It was not done; the kind decides on the status of the caller.
+    Failed(CommandError),
+    /// How a command goes on. More answers to the same request follow until a terminal result.
+    Command(CommandProgress),
+    /// Object definitions, what the device registered, and its alternate root path.
+    Model {
+        /// All definitions.
+        model: Arc<ObjectModel>,
+        /// What is known of the device: objects with versions, enabler version.
+        facts: Box<DeviceFacts>,
+    },
+}
+
+/// What an API caller hears of its command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommandProgress {
+    /// It is durable: it will have exactly one terminal result, whatever happens.
+    Accepted {
+        /// The device.
+        endpoint: Endpoint,
+        /// The id of the command.
+        id: String,
+    },
+    /// `queued`, or the terminal result, durable.
+    Result(CommandResult),
 }
 
 /// What the core wants done.
@@ -267,6 +379,30 @@ pub enum Output {
     },
     /// Something happened that operators and event streams want to know.
     Event(Event),
+    /// A value came under a key: for event streams. Only while [`Configuration::streams_values`] is set.
+    ///
+    /// [`Configuration::streams_values`]: super::configuration::Configuration::streams_values
+    Value {
+        /// The device.
+        endpoint: Endpoint,
+        /// Where the value came from.
+        path: Path,
+        /// Its key.
+        key: String,
+        /// The value.
+        value: serde_json::Value,
+        /// Its time.
+        ts: WallTime,
+    },
+    /// A result of a command, durable: for event streams.
+    Result(CommandResult),
+    /// Do this outside the core, then answer [`Input::ShellDone`].
+    Shell {
+        /// For the answer.
+        task: TaskId,
+        /// What.
+        work: ShellWork,
+    },
     /// Somebody asked to load configuration and mappings anew.
     Reload,
 }

@@ -243,7 +243,7 @@ impl CommandRule {
         };
         Ok(match &self.action {
             CommandAction::Read => Operation::Read { path },
-            CommandAction::Discover => Operation::Discover { path },
+            CommandAction::Discover => Operation::Discover { path, depth: None },
             CommandAction::Delete => Operation::Delete { path },
             CommandAction::Write(templates) => {
                 Operation::Write { path, values: values(path, templates)?, value_type: None }

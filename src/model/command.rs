@@ -28,17 +28,51 @@ pub enum Operation {
     Discover {
         /// Where to look.
         path: Path,
+        /// How many levels below the path are listed, 0 to 3 (1.2); `None`: as many as the device sees fit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        depth: Option<u8>,
     },
     /// Observe on behalf of the sender; values arrive on the `notify` topic.
     Observe {
         /// What to observe.
         path: Path,
+        /// Attributes of this observation alone, by name (1.2).
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        attributes: BTreeMap<String, serde_json::Value>,
     },
     /// End an observation that a command made.
     CancelObserve {
         /// What was observed.
         path: Path,
+        /// Forget it here and reject the next notification, instead of telling the device now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        passive: bool,
     },
+    /// Read several paths in one exchange (1.1).
+    ReadComposite {
+        /// What to read, each path once.
+        paths: Vec<Path>,
+    },
+    /// Observe several paths as one (1.1); values arrive on the `notify` topic.
+    ObserveComposite {
+        /// What to observe, each path once.
+        paths: Vec<Path>,
+    },
+    /// End an observation of several paths that a command made.
+    CancelObserveComposite {
+        /// The same paths, in any order.
+        paths: Vec<Path>,
+        /// Forget it here and reject the next notification, instead of telling the device now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        passive: bool,
+    },
+    /// Write resources of several instances, all or none (1.1).
+    WriteComposite {
+        /// Values by full path; null deletes a resource instance (1.2).
+        values: BTreeMap<Path, serde_json::Value>,
+    },
+    /// Ask the device to bootstrap again.
+    Bootstrap,
     /// Replace a resource or an instance.
     Write {
         /// Target.
@@ -121,6 +155,11 @@ impl Operation {
             Self::Discover { .. } => "discover",
             Self::Observe { .. } => "observe",
             Self::CancelObserve { .. } => "cancel_observe",
+            Self::ReadComposite { .. } => "read_composite",
+            Self::ObserveComposite { .. } => "observe_composite",
+            Self::CancelObserveComposite { .. } => "cancel_observe_composite",
+            Self::WriteComposite { .. } => "write_composite",
+            Self::Bootstrap => "bootstrap",
             Self::Write { .. } => "write",
             Self::WriteUpdate { .. } => "write_update",
             Self::Execute { .. } => "execute",
@@ -139,23 +178,31 @@ impl Operation {
     pub const fn path(&self) -> Option<&Path> {
         match self {
             Self::Read { path }
-            | Self::Discover { path }
-            | Self::Observe { path }
-            | Self::CancelObserve { path }
+            | Self::Discover { path, .. }
+            | Self::Observe { path, .. }
+            | Self::CancelObserve { path, .. }
             | Self::Write { path, .. }
             | Self::WriteUpdate { path, .. }
             | Self::Execute { path, .. }
             | Self::Create { path, .. }
             | Self::Delete { path }
             | Self::WriteAttributes { path, .. } => Some(path),
-            Self::Cancel { .. } | Self::Named { .. } | Self::Set { .. } | Self::Get { .. } => None,
+            Self::ReadComposite { .. }
+            | Self::ObserveComposite { .. }
+            | Self::CancelObserveComposite { .. }
+            | Self::WriteComposite { .. }
+            | Self::Bootstrap
+            | Self::Cancel { .. }
+            | Self::Named { .. }
+            | Self::Set { .. }
+            | Self::Get { .. } => None,
         }
     }
 
     /// Whether asking twice does what asking once does, so that a lost answer may be repeated.
     #[must_use]
     pub const fn is_idempotent(&self) -> bool {
-        !matches!(self, Self::Execute { .. } | Self::Create { .. } | Self::Named { .. })
+        !matches!(self, Self::Execute { .. } | Self::Create { .. } | Self::Named { .. } | Self::Bootstrap)
     }
 }
 

@@ -147,9 +147,9 @@ fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Ope
     let path = |least: usize, most: usize| path_field(body, model, least, most);
     Ok(match operation {
         "read" => Operation::Read { path: path(1, 4)? },
-        "discover" => Operation::Discover { path: path(1, 3)? },
-        "observe" => Operation::Observe { path: path(1, 4)? },
-        "cancel_observe" => Operation::CancelObserve { path: path(1, 4)? },
+        "discover" => Operation::Discover { path: path(1, 3)?, depth: None },
+        "observe" => Operation::Observe { path: path(1, 4)?, attributes: BTreeMap::new() },
+        "cancel_observe" => Operation::CancelObserve { path: path(1, 4)?, passive: false },
         "delete" => Operation::Delete { path: path(2, 4)? },
         "write" => {
             let path = path(2, 4)?;

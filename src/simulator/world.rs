@@ -67,6 +67,7 @@ impl WorldScript {
                     when_full: WhenFull::DropOldest,
                 }],
                 listeners: vec![GATEWAY.to_string()],
+                streams_values: false,
             },
             clock_is_right: true,
         }
@@ -312,6 +313,8 @@ impl World {
                 Output::AcknowledgeInbound { receipt, .. } => self.broker.acknowledge_inbound(receipt),
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Event(event) => self.events.push(event),
+                // The simulation has no event streams and no files.
+                Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }
         }

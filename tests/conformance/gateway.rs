@@ -293,7 +293,8 @@ impl Gateway {
                 }
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
-                Output::Event(_) | Output::Reload => {}
+                Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
+                }
             }
         }
         self.occurrences.extend(self.core.take_occurrences());

@@ -9,6 +9,7 @@ use crate::gateway::dispatch::record::{CommandRecord, Origin};
 use crate::gateway::dispatch::results::KeptResult;
 use crate::gateway::services::{Held, Services};
 use crate::gateway::store::StoreWrite;
+use crate::gateway::vocabulary::{Answer, CommandProgress, RequestId};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{Command, CommandError, CommandResult, ErrorKind, Operation, Outcome, WhenAsleep};
 use crate::model::endpoint::Endpoint;
@@ -38,6 +39,13 @@ impl Devices {
             if waiting.asked != asked.operation {
                 let result = result_of(services, &endpoint, &id, &asked.operation, conflict());
                 self.publish_result(services, key, &origin, &result);
+            } else if let Some(request) = origin.request {
+                // Whoever asks again waits in place of the one before.
+                self.accepted(services, key, &id, request);
+                let waiting = self.table.get_mut(key).and_then(|device| device.commands.get_mut(&id));
+                if let Some(waiting) = waiting {
+                    waiting.origin.request = Some(request);
+                }
             }
             return;
         }
@@ -119,8 +127,11 @@ impl Devices {
         let record = CommandRecord::of(&queued, &services.clock).encode();
         services.write(StoreWrite::PutCommand { endpoint: device.endpoint.clone(), id, record });
         queued.accepted = services.journal.sequence();
-        let origin = queued.origin.clone();
+        let (origin, id) = (queued.origin.clone(), queued.command.id.clone());
         device.commands.push(queued);
+        if let Some(request) = origin.request {
+            self.accepted(services, key, &id, request);
+        }
         if let Some(result) = result {
             services.count(Occurrence::Command("queued"));
             self.publish_result(services, key, &origin, &result);
@@ -320,9 +331,21 @@ impl Devices {
         }
     }
 
+    /// Tells an API caller, when this input is durable, that its command will have a result.
+    fn accepted(&self, services: &mut Services, key: usize, id: &str, request: RequestId) {
+        let Some(device) = self.table.get(key) else { return };
+        let progress = CommandProgress::Accepted { endpoint: device.endpoint.clone(), id: id.to_owned() };
+        services.journal.when_durable(Held::ApiAnswer { request, answer: Answer::Command(progress) });
+    }
+
     fn publish_result(&self, services: &mut Services, key: usize, origin: &Origin, result: &CommandResult) {
         let Some(device) = self.table.get(key) else { return };
         let name = device.display_name().to_owned();
+        services.journal.when_durable(Held::Result(result.clone()));
+        if let Some(request) = origin.request {
+            let answer = Answer::Command(CommandProgress::Result(result.clone()));
+            services.journal.when_durable(Held::ApiAnswer { request, answer });
+        }
         publish_result(services, Some(&device.endpoint), &name, origin, &result_json(result));
         let fields = [("status", Json::from(status_word(&result.outcome))), ("id", result.id.as_str().into())];
         self.publish_own(services, key, "response", result.path, &fields);
@@ -374,7 +397,7 @@ impl Devices {
     }
 }
 
-/// Sends a result to where its command came from; without an origin to every sink.
+/// Sends a result to the sink that its command came by; without an origin to every sink; for the API to none.
 pub fn publish_result(
     services: &mut Services,
     endpoint: Option<&Endpoint>,
@@ -382,6 +405,9 @@ pub fn publish_result(
     origin: &Origin,
     result: &Json,
 ) {
+    if origin.by_api {
+        return;
+    }
     for index in 0..services.sinks.len() {
         let Some(sink) = services.sinks.get(index).map(|sink| sink.configuration.clone()) else { continue };
         if origin.sink.as_ref().is_some_and(|name| **name != *sink.name) {

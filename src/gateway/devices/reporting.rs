@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::Devices;
 use super::device::{KeyState, Unmapped};
 use crate::gateway::services::Services;
+use crate::gateway::vocabulary::Output;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::{KeyKind, MappedValue, PublishSource, ReportPolicy};
 use crate::model::event::EventKind;
@@ -126,6 +127,7 @@ impl Devices {
         let mut attributes_changed = false;
         let mut values_changed = false;
         let mut new_keys = false;
+        let streams = services.configuration.streams_values;
         let Some(device) = self.table.get_mut(key) else { return };
         for (ts, value) in values {
             let known = device.keys.contains_key(&value.key);
@@ -157,6 +159,15 @@ impl Devices {
                 state.sinks.clone_from(&value.sinks);
                 state.report = value.report;
                 state.kind = value.kind;
+            }
+            if streams {
+                services.outputs.push_back(Output::Value {
+                    endpoint: device.endpoint.clone(),
+                    path: value.path,
+                    key: value.key.clone(),
+                    value: value.value.clone(),
+                    ts,
+                });
             }
             if value.kind == KeyKind::Attribute {
                 continue;

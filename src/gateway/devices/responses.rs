@@ -431,16 +431,16 @@ impl Devices {
         let mut links = None;
         if message.code.is_success() {
             match &operation {
-                Operation::Read { path } | Operation::Observe { path } => {
+                Operation::Read { path } | Operation::Observe { path, .. } => {
                     samples = self.decode_body(services, key, *path, message);
                 }
                 Operation::Discover { .. } => links = Some(super::commands::links_json(&message.payload)),
                 _ => {}
             }
-            if let Operation::Observe { path } = &operation {
+            if let Operation::Observe { path, .. } = &operation {
                 self.observed_by_command(services, key, *path, active, message);
             }
-            if let Operation::CancelObserve { path } = &operation {
+            if let Operation::CancelObserve { path, .. } = &operation {
                 self.observation_cancelled(key, *path);
             }
         }

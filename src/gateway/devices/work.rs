@@ -105,7 +105,7 @@ impl Devices {
         let (operation, format) = (queued.command.operation.clone(), queued.command.format);
         let mut token = None;
         let mut effective = operation.clone();
-        if let Operation::Observe { path } = operation {
+        if let Operation::Observe { path, .. } = operation {
             if let Some(observation) = device.observations.get_mut(&path) {
                 // The mapping observes it already: the values only go to one more place.
                 observation.by_command = true;
@@ -118,7 +118,7 @@ impl Devices {
                 self.finish_command(services, key, id, Outcome::failed(ErrorKind::QueueFull, message));
                 return None;
             }
-        } else if let Operation::CancelObserve { path } = operation {
+        } else if let Operation::CancelObserve { path, .. } = operation {
             let Some(observation) = device.observations.get_mut(&path) else {
                 self.finish_command(
                     services,

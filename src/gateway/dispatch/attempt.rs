@@ -101,15 +101,15 @@ pub fn request_for(
         Operation::Read { path } => {
             Request { accept: forced.or_else(|| accept_for(device)), ..Request::new(Code::GET, *path) }
         }
-        Operation::Discover { path } => {
+        Operation::Discover { path, .. } => {
             Request { accept: Some(ContentFormat::LINK_FORMAT), ..Request::new(Code::GET, *path) }
         }
-        Operation::Observe { path } => Request {
+        Operation::Observe { path, .. } => Request {
             observe: Some(0),
             accept: forced.or_else(|| accept_for(device)),
             ..Request::new(Code::GET, *path)
         },
-        Operation::CancelObserve { path } => Request { observe: Some(1), ..Request::new(Code::GET, *path) },
+        Operation::CancelObserve { path, .. } => Request { observe: Some(1), ..Request::new(Code::GET, *path) },
         Operation::Write { path, values, value_type } => {
             with_values(device, Request::new(Code::PUT, *path), values, *value_type, forced, model)?
         }
@@ -135,7 +135,15 @@ pub fn request_for(
                 .map_err(|error| CommandError::new(ErrorKind::Invalid, error))?,
             ..Request::new(Code::PUT, *path)
         },
-        Operation::Cancel { .. } | Operation::Named { .. } | Operation::Set { .. } | Operation::Get { .. } => {
+        Operation::ReadComposite { .. }
+        | Operation::ObserveComposite { .. }
+        | Operation::CancelObserveComposite { .. }
+        | Operation::WriteComposite { .. }
+        | Operation::Bootstrap
+        | Operation::Cancel { .. }
+        | Operation::Named { .. }
+        | Operation::Set { .. }
+        | Operation::Get { .. } => {
             return Err(CommandError::new(ErrorKind::Internal, "the operation was not resolved before it was sent"));
         }
     })
@@ -258,7 +266,7 @@ pub fn outcome_of(
     }
     let mut body = Map::new();
     match operation {
-        Operation::Read { path } | Operation::Observe { path } => match samples {
+        Operation::Read { path } | Operation::Observe { path, .. } => match samples {
             Err(error) => {
                 return Outcome::Failed {
                     code: Some(code),

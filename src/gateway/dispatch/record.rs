@@ -3,6 +3,7 @@
 use super::queue::QueuedCommand;
 use crate::gateway::clock::WallClock;
 use crate::gateway::store::StoreSequence;
+use crate::gateway::vocabulary::RequestId;
 use crate::model::command::{Command, CommandResult, Operation};
 use crate::model::time::{Instant, WallTime};
 
@@ -18,6 +19,12 @@ pub struct Origin {
     /// Correlation data of the request, base64 (MQTT 5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<String>,
+    /// Whether it came by HTTP: its results are asked for there and do not go to the sinks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_api: bool,
+    /// The API caller that waits for the results, in this run of the gateway.
+    #[serde(skip)]
+    pub request: Option<RequestId>,
 }
 
 /// The record: waiting without `result`, ended with it.

@@ -100,7 +100,7 @@ async fn ready(State(api): State<Api>) -> Response {
             Json(body).into_response()
         }
         Ok(Answer::Body(body)) => (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response(),
-        Ok(Answer::UnknownDevice) | Err(_) => {
+        Ok(_) | Err(_) => {
             let body = json!({ "ready": false, "reason": "the core does not answer" });
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }
@@ -186,5 +186,8 @@ fn body(answer: Answer, device: &str) -> Result<Json<Value>, ApiError> {
     match answer {
         Answer::Body(body) => Ok(Json(body)),
         Answer::UnknownDevice => Err(ApiError::unknown_device(device)),
+        Answer::Failed(_) | Answer::Command(_) | Answer::Model { .. } => {
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the core answered something else"))
+        }
     }
 }

@@ -21,6 +21,13 @@ pub struct ObjectModel {
     names: Arc<NameTable>,
 }
 
+/// Equal are clones of the same model.
+impl PartialEq for ObjectModel {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.objects, &other.objects)
+    }
+}
+
 /// One object in all its versions.
 struct ObjectVersions {
     path_name: Box<str>,
