@@ -194,6 +194,7 @@ fn core(now: Instant, rules: usize) -> Core {
         limits: Limits::default(),
         sinks: vec![sink],
         listeners: Vec::new(),
+        transports: Vec::new(),
         streams_values: true,
     };
     let wall = WallTime::from_secs(1_760_000_000);

@@ -86,12 +86,34 @@ impl Devices {
             }
         }
         match self.tokens.get(&message.token).copied() {
-            Some(TokenOwner::Exchange(key)) => {
+            Some(owner) if !self.is_on_stream(services, owner) => {
+                self.handle_owned_response(services, peer, owner, message, bytes, confirmable);
+            }
+            _ => {
+                services.count(Occurrence::DatagramDropped("unknown_token"));
+                let reset = Message::reset(message.id).encode();
+                self.send_answer(services, peer, message.id, reset);
+            }
+        }
+    }
+
+    /// A response or notification whose token belongs to a device that may use it from there.
+    pub(super) fn handle_owned_response(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        owner: TokenOwner,
+        message: Message,
+        bytes: usize,
+        confirmable: bool,
+    ) {
+        match owner {
+            TokenOwner::Exchange(key) => {
                 self.heard(services, key, peer, bytes);
                 self.acknowledge_now(services, peer, message.id, confirmable);
                 self.handle_answer(services, key, message);
             }
-            Some(TokenOwner::Observation(key, path)) => {
+            TokenOwner::Observation(key, path) => {
                 self.heard(services, key, peer, bytes);
                 let cancelling = self.table.get(key).is_some_and(|device| {
                     device.exchange.as_ref().is_some_and(|active| active.exchange.token() == message.token)
@@ -102,11 +124,6 @@ impl Devices {
                 } else {
                     self.handle_notification(services, key, path, peer, &message, confirmable);
                 }
-            }
-            None => {
-                services.count(Occurrence::DatagramDropped("unknown_token"));
-                let reset = Message::reset(message.id).encode();
-                self.send_answer(services, peer, message.id, reset);
             }
         }
     }
@@ -151,7 +168,9 @@ impl Devices {
         if let Phase::Active { newest, heard_at, .. } = &mut observation.phase {
             *heard_at = now;
             if let Some(sequence) = message.observe() {
-                let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
+                // RFC 8323 section 7.1: a stream keeps the order, and its Observe values say nothing.
+                let fresh = services.is_stream(peer)
+                    || newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
                 if !fresh {
                     services.count(Occurrence::StaleNotification);
                     self.acknowledge_now(services, peer, message.id, confirmable);
