@@ -98,7 +98,7 @@ pub fn parse_id(body: &Map<String, Value>) -> Result<Option<String>, CommandErro
     Ok(Some(id))
 }
 
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 22] = [
     "id",
     "operation",
     "path",
@@ -120,6 +120,7 @@ const FIELDS: [&str; 21] = [
     "depth",
     "passive",
     "transaction",
+    "key",
 ];
 
 fn is_known_field(key: &str) -> bool {
@@ -185,6 +186,14 @@ fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Ope
             Operation::Create { path, values: values_field(body, model, path)? }
         }
         "write_attributes" => Operation::WriteAttributes { attributes: attributes_field(body)?, path: path(1, 4)? },
+        "set" => Operation::Set {
+            key: body
+                .get("key")
+                .and_then(Value::as_str)
+                .ok_or_else(|| invalid("key is missing: the key of a [[desired]] rule"))?
+                .to_owned(),
+            value: body.get("value").cloned().ok_or_else(|| invalid("value is missing"))?,
+        },
         "cancel" => Operation::Cancel {
             command: body
                 .get("command")
