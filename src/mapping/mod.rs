@@ -45,7 +45,7 @@ pub use compile::{DEFAULT_MAPPING, DEFAULT_MAPPING_NAME, MAX_RULES};
 pub use downlink::DesiredWrite;
 pub use examples::{ExampleMessages, ExpectedMessage};
 pub use explain::{ExplainStep, Verdict};
-pub use plan::{DeviceSettings, Plan, QueueMode, Selection};
+pub use plan::{DeviceSettings, ObserveStrategy, Plan, QueueMode, Selection};
 pub use problem::{Compiled, MappingFile, Problem, Severity};
 pub use publish::{OwnMessage, PublishSource, SinkReference};
 pub use schema::json_schema;

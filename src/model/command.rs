@@ -15,6 +15,9 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest command id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
 
+/// The most paths or values of one composite operation: their names fit into one block.
+pub const MAX_COMPOSITE_PATHS: usize = 64;
+
 /// What a command asks of the device.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "operation")]

@@ -48,7 +48,7 @@ fn device_registers_over_tcp_and_its_notifications_reach_the_broker() {
     let text = "x".repeat(64 << 10);
     let write = json!({"id": "w", "operation": "write", "path": "/3308/0/5701", "value": text});
     broker.publish("lwm2m/streamed/command", &write);
-    let request = device.next_request(RequestType::Put);
+    let request = device.next_request(RequestType::Put, "3308/0/5701");
     assert!(request.payload.len() >= text.len(), "{} bytes", request.payload.len());
     device.answer_with(&request, ResponseType::Changed);
     cloud.expect("the result", |topic, payload| topic == "lwm2m/streamed/response" && payload["status"] == "done");

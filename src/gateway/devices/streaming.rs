@@ -121,8 +121,8 @@ impl Devices {
             self.handle_request(services, peer, &message, bytes);
             return;
         }
-        match self.tokens.get(&message.token).copied() {
-            Some(owner) if self.is_on(owner, peer) => {
+        match self.tokens.get(&message.token).cloned() {
+            Some(owner) if self.is_on(&owner, peer) => {
                 self.handle_owned_response(services, peer, owner, message, bytes, false);
             }
             _ => Self::cancel_unwanted(services, peer, &message),
@@ -130,13 +130,13 @@ impl Devices {
     }
 
     /// Whether a token belongs to a device on this connection: tokens are local to it (RFC 8323 section 3.3).
-    fn is_on(&self, owner: TokenOwner, peer: Peer) -> bool {
+    fn is_on(&self, owner: &TokenOwner, peer: Peer) -> bool {
         let Some(device) = self.table.get(owner.key()) else { return false };
         address_of(device.peer) == address_of(peer)
     }
 
     /// The same for a datagram: whether its token belongs to a device on some connection, and so not to it.
-    pub(super) fn is_on_stream(&self, services: &Services, owner: TokenOwner) -> bool {
+    pub(super) fn is_on_stream(&self, services: &Services, owner: &TokenOwner) -> bool {
         self.table.get(owner.key()).is_some_and(|device| services.is_stream(device.peer))
     }
 
@@ -169,7 +169,8 @@ impl Devices {
     /// Everything that a device asked before it released its connection is answered.
     pub fn close_released(&mut self, services: &mut Services, peer: Peer, id: ConnectionId) {
         let Some(stream) = services.streams.current(peer, id) else { return };
-        let busy = stream.devices.iter().any(|key| self.table.get(*key).is_some_and(|device| device.exchange.is_some()));
+        let busy =
+            stream.devices.iter().any(|key| self.table.get(*key).is_some_and(|device| device.exchange.is_some()));
         if !busy {
             stream.connection.close("released", "the device wanted its connection closed");
             self.settle_stream(services, address_of(peer));
@@ -182,7 +183,9 @@ impl Devices {
         while let Some(address) = services.streams.poll_due(now) {
             let devices = services.streams.get(address).map(|stream| stream.devices.as_slice()).unwrap_or_default();
             let sleeping = !devices.is_empty()
-                && devices.iter().all(|key| self.table.get(*key).is_some_and(|device| device.sleeps_on_connection(now)));
+                && devices
+                    .iter()
+                    .all(|key| self.table.get(*key).is_some_and(|device| device.sleeps_on_connection(now)));
             services.streams.elapse(now, address, sleeping);
             self.settle_stream(services, address);
         }
@@ -249,9 +252,9 @@ impl Devices {
         services.count(Occurrence::ExchangeTimedOut);
         match &ended.job {
             Job::Command { id } => self.command_interrupted(services, key, id),
-            Job::Read { path } => {
+            Job::Read { target } => {
                 if let Some(device) = self.table.get_mut(key) {
-                    device.request_read(*path);
+                    device.request_read(target.clone());
                 }
             }
             Job::Observe { .. } | Job::Cancel { .. } | Job::WriteAttributes { .. } => {}
@@ -313,9 +316,9 @@ impl Devices {
 }
 
 impl TokenOwner {
-    fn key(self) -> usize {
+    fn key(&self) -> usize {
         match self {
-            Self::Exchange(key) | Self::Observation(key, _) => key,
+            Self::Exchange(key) | Self::Observation(key, _) => *key,
         }
     }
 }

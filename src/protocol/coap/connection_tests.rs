@@ -73,7 +73,8 @@ fn rfc8323_5_3_capabilities_add_up_and_start_from_the_base_value() {
 
 #[test]
 fn messages_come_whole_whatever_pieces_the_stream_is_cut_into() {
-    let stream = [capabilities(), tcp_frame::encode(&request(300)), vec![0, 0], tcp_frame::encode(&request(3))].concat();
+    let stream =
+        [capabilities(), tcp_frame::encode(&request(300)), vec![0, 0], tcp_frame::encode(&request(3))].concat();
     for size in [1, 2, 3, 7, 100, stream.len()] {
         let mut connection = Connection::open(at(0), &parameters());
         let mut messages = Vec::new();

@@ -85,8 +85,7 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Message, usize)>, Fr
         return Err(MessageError::ReservedClass(code.class()).into());
     }
     let rest = frame.get(header.length..).unwrap_or_default();
-    let (token, body) =
-        rest.split_at_checked(usize::from(header.token_length)).ok_or(MessageError::Truncated)?;
+    let (token, body) = rest.split_at_checked(usize::from(header.token_length)).ok_or(MessageError::Truncated)?;
     let (options, payload) = decode_options(body)?;
     let message_type = if code.is_request() { MessageType::Confirmable } else { MessageType::NonConfirmable };
     let token = Token::new(token).unwrap_or_default();
@@ -127,8 +126,7 @@ mod tests {
     const LIMIT: usize = 1 << 20;
 
     fn message(payload: usize) -> Message {
-        let mut message =
-            Message::new(MessageType::NonConfirmable, Code::CONTENT, 0, Token::new(&[1, 2, 3]).unwrap());
+        let mut message = Message::new(MessageType::NonConfirmable, Code::CONTENT, 0, Token::new(&[1, 2, 3]).unwrap());
         message.push_uint(OptionNumber::CONTENT_FORMAT, 112);
         message.payload = vec![0xa5; payload];
         message

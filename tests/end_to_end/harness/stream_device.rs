@@ -148,7 +148,14 @@ impl StreamDevice {
         heard.is_err()
     }
 
-    fn request(&mut self, method: RequestType, path: &[&str], queries: &[String], format: Option<u8>, payload: &[u8]) -> Frame {
+    fn request(
+        &mut self,
+        method: RequestType,
+        path: &[&str],
+        queries: &[String],
+        format: Option<u8>,
+        payload: &[u8],
+    ) -> Frame {
         let mut packet = Packet::new();
         packet.header.code = MessageClass::Request(method);
         packet.set_token(vec![0xee, 1]);
@@ -176,7 +183,8 @@ impl StreamDevice {
     pub(crate) fn register(&mut self, endpoint: &str, queries: &[&str]) -> Vec<String> {
         let queries: Vec<String> =
             std::iter::once(format!("ep={endpoint}")).chain(queries.iter().map(|query| (*query).to_owned())).collect();
-        let answer = self.request(RequestType::Post, &["rd"], &queries, Some(LINK_FORMAT), b"</1/0>,</3303/0>,</3308/0>");
+        let answer =
+            self.request(RequestType::Post, &["rd"], &queries, Some(LINK_FORMAT), b"</1/0>,</3303/0>,</3308/0>");
         let answer = answer.packet();
         assert_eq!(answer.header.code, MessageClass::Response(ResponseType::Created));
         let location = answer.get_option(CoapOption::LocationPath).expect("a location");
@@ -210,12 +218,12 @@ impl StreamDevice {
         self.send(&temperature(&token, value, true));
     }
 
-    /// The next request of the gateway with this method, others being answered.
-    pub(crate) fn next_request(&mut self, method: RequestType) -> Packet {
+    /// The next request of the gateway for this path, others being answered.
+    pub(crate) fn next_request(&mut self, method: RequestType, path: &str) -> Packet {
         loop {
             let frame = self.next();
             let packet = frame.packet();
-            if packet.header.code == MessageClass::Request(method) && path_of(&packet).starts_with("3308") {
+            if packet.header.code == MessageClass::Request(method) && path_of(&packet) == path {
                 return packet;
             }
             self.answer(&frame);
