@@ -114,15 +114,9 @@ fn read_log(section: &mut Section<'_, '_>) -> LogSettings {
 fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
     let built_in = Lwm2mConfiguration::default();
     let udp = section.listeners("udp", "[::]:5683", "Addresses for CoAP over UDP; [::] serves IPv4 too.");
+    refuse_listeners(section, "dtls", "Addresses for CoAP over DTLS.", "CoAP over DTLS is");
     let tcp = section.listeners("tcp", "off", "Addresses for CoAP over TCP; [::] serves IPv4 too.");
-    for (key, meaning, what) in [
-        ("dtls", "Addresses for CoAP over DTLS.", "CoAP over DTLS is"),
-        ("tls", "Addresses for CoAP over TLS.", "CoAP over TLS is"),
-    ] {
-        if !section.listeners(key, "off", meaning).is_empty() {
-            section.problem(key, format!("{what} not yet served"), "leave this key out or write \"off\"");
-        }
-    }
+    refuse_listeners(section, "tls", "Addresses for CoAP over TLS.", "CoAP over TLS is");
     let policies =
         [("accept", UnknownDevices::Accept), ("window", UnknownDevices::Window), ("refuse", UnknownDevices::Refuse)];
     let unknown_devices = section.choice(
@@ -175,6 +169,13 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
     };
     read_credentials(section);
     Lwm2mSettings { udp, tcp, core }
+}
+
+/// Listeners of a transport that is still to come.
+fn refuse_listeners(section: &mut Section<'_, '_>, key: &'static str, meaning: &'static str, what: &str) {
+    if !section.listeners(key, "off", meaning).is_empty() {
+        section.problem(key, format!("{what} not yet served"), "leave this key out or write \"off\"");
+    }
 }
 
 /// Connections over TCP.
