@@ -14,4 +14,5 @@ pub mod preview;
 pub mod queries;
 pub mod services;
 pub mod store;
+pub mod trial;
 pub mod vocabulary;

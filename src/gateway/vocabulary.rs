@@ -51,6 +51,15 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
 
+/// What would be in force after a change that was only tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// All mapping files, compiled.
+    pub plan: Arc<Plan>,
+    /// All object definitions.
+    pub model: Arc<ObjectModel>,
+}
+
 /// What happens to the core.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -127,8 +136,8 @@ pub enum Input {
         task: TaskId,
         /// What to tell whoever asked: the `data` of the response, or why not.
         answer: Result<serde_json::Value, CommandError>,
-        /// For a dry run: the plan that would be in force. The core adds which observations would change.
-        trial: Option<Arc<Plan>>,
+        /// For a dry run: what would be in force. The core adds which observations would change.
+        trial: Option<Trial>,
     },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
