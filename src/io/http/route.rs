@@ -186,7 +186,7 @@ fn body(answer: Answer, device: &str) -> Result<Json<Value>, ApiError> {
     match answer {
         Answer::Body(body) => Ok(Json(body)),
         Answer::UnknownDevice => Err(ApiError::unknown_device(device)),
-        Answer::Failed(_) | Answer::Command(_) | Answer::Model { .. } => {
+        Answer::Failed(_) | Answer::Command(_) | Answer::Model { .. } | Answer::NoEndpoint { .. } => {
             Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the core answered something else"))
         }
     }
