@@ -57,9 +57,8 @@ impl Core {
         demand(role, least)?;
         let key = self.key_of(&asked.device)?;
         let (services, devices, _) = self.parts();
-        let device = devices.table.get_mut(key).filter(|device| {
-            services.plan.serves(asked, &device.selection, &device.facts)
-        });
+        let device =
+            devices.table.get_mut(key).filter(|device| services.plan.serves(asked, &device.selection, &device.facts));
         let Some(device) = device else {
             let message = format!("the mapping of this endpoint is not for the device '{}'", asked.device);
             return Err(CommandError::new(ErrorKind::UnknownDevice, message));

@@ -97,7 +97,9 @@ fn route(text: At<&str>, diagnostics: &mut Diagnostics) -> Option<Route> {
     for part in rest.split('/') {
         let segment = match split(part).as_deref() {
             Err(problem) => return fail(problem.clone(), ""),
-            Ok([]) => return fail(format!("\"{shown}\" has an empty part"), "write each '/' once, and none at the end"),
+            Ok([]) => {
+                return fail(format!("\"{shown}\" has an empty part"), "write each '/' once, and none at the end");
+            }
             Ok([Part::Literal(word)]) => {
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
                 if !word.bytes().all(plain) || word.bytes().all(|byte| byte == b'.') {
@@ -223,8 +225,11 @@ fn check_conflicts(
             .find(|earlier| earlier.operations.contains(operation) && earlier.route.meets(&rule.route));
         let Some(earlier) = earlier else { continue };
         let file = plan.files.get(earlier.file).map_or("", |file| file.name.as_str());
-        let place =
-            if earlier.file == context.file { format!("line {}", earlier.line) } else { format!("{file}:{}", earlier.line) };
+        let place = if earlier.file == context.file {
+            format!("line {}", earlier.line)
+        } else {
+            format!("{file}:{}", earlier.line)
+        };
         diagnostics.error(
             offset,
             format!("[[http]] {} \"{}\" is taken", operation.method(), rule.route.text),

@@ -145,13 +145,8 @@ fn compile_others(
         }
         plan.examples.extend(example::compile(&section, context, diagnostics));
     }
-    let others = [
-        plan.desired.len(),
-        plan.commands.len(),
-        plan.publishes.len(),
-        plan.endpoints.len(),
-        plan.examples.len(),
-    ];
+    let others =
+        [plan.desired.len(), plan.commands.len(), plan.publishes.len(), plan.endpoints.len(), plan.examples.len()];
     if others.into_iter().any(|count| count > MAX_RULES) {
         diagnostics.error_in_file(format!("there are more than {MAX_RULES} sections of one kind"), "use wildcards");
     }

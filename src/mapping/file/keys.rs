@@ -237,8 +237,16 @@ pub(in crate::mapping) static SUBSCRIBE: SectionKeys = SectionKeys {
 pub(in crate::mapping) static HTTP: SectionKeys = SectionKeys {
     name: "[[http]]",
     keys: &[
-        required("route", Shape::Text, "Path of the endpoint, such as \"/plant/{device}/setpoint\"; {instance} for a *."),
-        required("path", Shape::Pattern, "What it reads, writes or executes; each * needs its placeholder in the route."),
+        required(
+            "route",
+            Shape::Text,
+            "Path of the endpoint, such as \"/plant/{device}/setpoint\"; {instance} for a *.",
+        ),
+        required(
+            "path",
+            Shape::Pattern,
+            "What it reads, writes or executes; each * needs its placeholder in the route.",
+        ),
         key("methods", Shape::TextsOf(&["GET", "PUT", "POST"]), "GET reads (default), PUT writes, POST executes."),
         key(
             "role",

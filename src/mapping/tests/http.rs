@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::path::Path;
 use crate::mapping::{OwnEndpoint, OwnOperation, OwnRequest, OwnRole};
+use crate::model::path::Path;
 
 const PLANT: &str = r#"
     [[http]]
@@ -43,7 +43,10 @@ fn a_request_means_a_resource_of_the_device_in_its_route() {
     let plan = plan(PLANT);
     let read = found(&plan, "GET", "/plant/roof/setpoint");
     assert_eq!((read.device.as_str(), read.path.to_string().as_str()), ("roof", "/3308/0/5900"));
-    assert_eq!((read.operation, read.role, read.cached), (OwnOperation::Read, OwnRole::Viewer, Some(Duration::from_secs(30))));
+    assert_eq!(
+        (read.operation, read.role, read.cached),
+        (OwnOperation::Read, OwnRole::Viewer, Some(Duration::from_secs(30)))
+    );
     let write = found(&plan, "PUT", "/plant/roof/setpoint");
     assert_eq!((write.operation, write.role, write.cached), (OwnOperation::Write, OwnRole::Operator, None));
     assert_eq!(found(&plan, "HEAD", "/plant/roof/setpoint").operation, OwnOperation::Read);
