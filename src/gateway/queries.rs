@@ -57,6 +57,9 @@ impl Core {
                 let origin = Origin { by_api: true, request: Some(request), ..Origin::default() };
                 return self.command(&device, &body, false, role, &origin).err().map(Answer::Failed);
             }
+            Query::Own { method, path, body, role } => {
+                return self.own_endpoint(request, &method, &path, &body, role);
+            }
             Query::Bridge { what, body, role } => {
                 self.bridge_request(Asker::Api(request), &what, &body, role);
                 return None;

@@ -237,6 +237,18 @@ pub enum Query {
         /// What the caller may do.
         role: Role,
     },
+    /// A request that no route of the gateway itself took: the mapping's own endpoints (`[[http]]`). Answered like
+    /// [`Query::Command`], by [`Answer::Body`] with a last known value, or by [`Answer::NoEndpoint`].
+    Own {
+        /// Method of HTTP.
+        method: String,
+        /// Path of the URL without its query, percent-encoded.
+        path: String,
+        /// The body; null if there was none.
+        body: serde_json::Value,
+        /// What the caller may do.
+        role: Role,
+    },
     /// A request of the bridge, as over MQTT: `mapping/put`, `device/options`, `reload` and the like.
     Bridge {
         /// Which.
@@ -306,6 +318,11 @@ pub enum Answer {
     Body(serde_json::Value),
     /// No such device.
     UnknownDevice,
+    /// The mapping has no endpoint there, or only one for these methods.
+    NoEndpoint {
+        /// Methods that the path takes; empty if it is no endpoint at all.
+        allowed: Vec<&'static str>,
+    },
     /// It was not done; the kind decides on the status of the caller.
     Failed(CommandError),
     /// How a command goes on. More answers to the same request follow until a terminal result.
