@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::downlink::{CommandRule, DesiredRule};
 use super::examples::Example;
+use super::http::EndpointRule;
 use super::index::RuleIndex;
 use super::matching::{DeviceMatch, Unknown};
 use super::publish::PublishRule;
@@ -22,6 +23,9 @@ pub struct Plan {
     pub(super) desired: Vec<DesiredRule>,
     pub(super) commands: Vec<CommandRule>,
     pub(super) publishes: Vec<PublishRule>,
+    pub(super) endpoints: Vec<EndpointRule>,
+    /// Whether one of them answers with last known values.
+    pub(super) has_cached_endpoints: bool,
     pub(super) examples: Vec<Example>,
 }
 

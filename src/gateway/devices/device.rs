@@ -91,6 +91,19 @@ pub struct KeyState {
     pub due: Option<Instant>,
 }
 
+/// A value as the device gave it last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastValue {
+    /// The value, in JSON.
+    pub value: serde_json::Value,
+    /// Its time.
+    pub ts: WallTime,
+    /// When it came.
+    pub heard_at: Instant,
+    /// How old it was then.
+    pub age: Duration,
+}
+
 /// A value that no rule took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unmapped {
@@ -211,6 +224,8 @@ pub struct Device {
     pub info_due: Option<Instant>,
     /// Values no rule took.
     pub unmapped: BTreeMap<Path, Unmapped>,
+    /// Last values by path, as the device gave them, where an own endpoint answers with them.
+    pub last_values: BTreeMap<Path, LastValue>,
     /// Formats.
     pub formats: FormatMemory,
     /// The enabler version that `formats` was learnt under.
@@ -273,6 +288,7 @@ impl Device {
             values_due: None,
             info_due: None,
             unmapped: BTreeMap::new(),
+            last_values: BTreeMap::new(),
             formats: FormatMemory::default(),
             formats_of: None,
             answer_pending: false,
