@@ -281,6 +281,7 @@ impl Devices {
         }
         self.forget_observations(key);
         if let Some(device) = self.table.get_mut(key) {
+            services.streams.leave(services.now, device.peer, key);
             if let Some(registration) = device.registration.take() {
                 self.by_location.remove(&registration.location);
             }
