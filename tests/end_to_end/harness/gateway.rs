@@ -167,6 +167,13 @@ impl Gateway {
         (code.unwrap_or_else(|| panic!("lwm2mqtt goes on:\n{}", process.last_errors())), process.errors())
     }
 
+    /// Another command of the same binary, which needs no configuration.
+    pub(crate) fn program(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(subcommand).current_dir(self.folder.path());
+        command
+    }
+
     /// Another command of the same binary with the same configuration.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(binary());

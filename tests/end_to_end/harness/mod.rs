@@ -16,7 +16,7 @@ pub(crate) use gateway::{Gateway, Setup};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
-pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, RELEASE, StreamDevice};
+pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, StreamDevice};
 
 use std::time::Duration;
 
