@@ -11,6 +11,7 @@ use super::settings::{
     BrokerSettings, GatewaySettings, HttpSettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
 };
 use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, UnknownDevices};
+use crate::mapping::QueueMode;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -129,6 +130,13 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
         &refusals,
         "What refused peers hear; some clients give up for good when answered.",
     );
+    let queue_modes = [("auto", QueueMode::Auto), ("force", QueueMode::Force), ("never", QueueMode::Never)];
+    let queue_mode = section.choice(
+        "queue_mode",
+        "auto",
+        &queue_modes,
+        "Which devices sleep, where no mapping says otherwise: those that say so, all, or none.",
+    );
     let core = Lwm2mConfiguration {
         unknown_devices: unknown_devices.unwrap_or(built_in.unknown_devices),
         refusal: refusal.unwrap_or(built_in.refusal),
@@ -144,6 +152,7 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
             Duration::ZERO..=DAY,
             "Time beyond the lifetime before a device counts as expired.",
         ),
+        queue_mode: queue_mode.unwrap_or(built_in.queue_mode),
         awake_window: section.duration(
             "awake_window",
             built_in.awake_window,

@@ -9,6 +9,7 @@ use super::devices::observation::{Phase, Target};
 use super::dispatch::record::Origin;
 use super::services::Services;
 use super::vocabulary::{Answer, Query, RequestId};
+use crate::model::time::WallTime;
 
 impl Core {
     /// The answer, or `None` where it follows when it is durable.
@@ -148,6 +149,7 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "tags": device.facts.tags,
         "state": device.state.as_str(),
         "reason": device.reason,
+        "expected_at": device.disabled_until.map(WallTime::millis),
         "registered_at": registration.map(|registration| registration.registered_at.millis()),
         "last_seen_at": device.last_seen.millis(),
         "lifetime_secs": registration.map(|registration| registration.lifetime.map_or(0, |lifetime| lifetime.as_secs())),

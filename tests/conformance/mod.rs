@@ -8,6 +8,7 @@ mod composite_core;
 pub(crate) mod gateway;
 mod lwm2m_vectors;
 mod observe_rfc7641;
+mod queue_mode_core;
 mod registration_core;
 mod vector_table;
 mod vectors;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Devices;
-use super::device::{Device, State};
+use super::device::{DEFAULT_DISABLE_TIMEOUT_SECS, Device, State};
 use super::observation::Target;
 use crate::gateway::configuration::Configuration;
 use crate::gateway::services::Services;
@@ -24,7 +24,9 @@ impl Device {
         match self.settings.queue_mode {
             QueueMode::Force => true,
             QueueMode::Never => false,
-            QueueMode::Auto => self.registration.as_ref().is_some_and(|registration| registration.queue_mode),
+            QueueMode::Auto => {
+                self.registration.as_ref().is_some_and(|registration| registration.queue_mode || registration.only_sms)
+            }
         }
     }
 
@@ -83,6 +85,9 @@ impl Devices {
         if !device.reason.is_empty() {
             payload["reason"] = device.reason.as_str().into();
         }
+        if let Some(until) = device.disabled_until {
+            payload["expected_at"] = until.millis().into();
+        }
         let leaf = format!("{}/state", encode_level(device.display_name()));
         let endpoint = device.endpoint.clone();
         services.publish_everywhere(Some(&endpoint), &leaf, &payload, true);
@@ -108,9 +113,24 @@ impl Devices {
         }
     }
 
+    /// The device was told to go away for a while (Execute of /1/x/4): whatever it does next, that is the reason.
+    pub(super) fn disabled(&mut self, services: &mut Services, key: usize) {
+        let wall = services.wall();
+        if let Some(device) = self.table.get_mut(key) {
+            let secs = device.disable_timeout_secs.unwrap_or(DEFAULT_DISABLE_TIMEOUT_SECS);
+            device.disabled_until = Some(wall.shifted(i64::from(secs) * 1_000));
+            self.persist(services, key);
+        }
+    }
+
     /// A request was never answered.
     pub(super) fn did_not_answer(&mut self, services: &mut Services, key: usize) {
         let Some(device) = self.table.get_mut(key) else { return };
+        if device.disabled_until.is_some() {
+            device.quiet_until = Some(services.now + LONGEST_QUIET);
+            self.set_state(services, key, State::Offline, "disabled");
+            return;
+        }
         if device.in_queue_mode() {
             self.fall_asleep(services, key);
             return;

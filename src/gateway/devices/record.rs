@@ -48,6 +48,10 @@ pub struct DeviceRecord {
     formats: FormatMemory,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     desired: BTreeMap<String, Desired>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disable_timeout_secs: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disabled_until: Option<WallTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -57,6 +61,8 @@ struct RegistrationRecord {
     version: Version,
     binding: Option<String>,
     queue_mode: bool,
+    #[serde(default)]
+    only_sms: bool,
     sms: Option<String>,
     #[serde(default)]
     parameters: BTreeMap<String, String>,
@@ -93,6 +99,7 @@ impl DeviceRecord {
             version: registration.version,
             binding: registration.binding.clone(),
             queue_mode: registration.queue_mode,
+            only_sms: registration.only_sms,
             sms: registration.sms.clone(),
             parameters: registration.parameters.clone(),
             root: registration.root.clone(),
@@ -137,6 +144,8 @@ impl DeviceRecord {
             observations,
             formats: device.formats.clone(),
             desired: device.desired.clone(),
+            disable_timeout_secs: device.disable_timeout_secs,
+            disabled_until: device.disabled_until,
         }
     }
 
@@ -160,6 +169,8 @@ impl DeviceRecord {
         device.reason = self.reason;
         device.formats = self.formats;
         device.desired = self.desired;
+        device.disable_timeout_secs = self.disable_timeout_secs;
+        device.disabled_until = self.disabled_until;
         device.registration = self.registration.map(|record| {
             let lifetime = record.lifetime_secs.map(Duration::from_secs);
             let expires_at = lifetime.map(|lifetime| {
@@ -176,6 +187,7 @@ impl DeviceRecord {
                 version: record.version,
                 binding: record.binding,
                 queue_mode: record.queue_mode,
+                only_sms: record.only_sms,
                 sms: record.sms,
                 parameters: record.parameters,
                 root: record.root,

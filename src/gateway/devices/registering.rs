@@ -11,10 +11,12 @@ use crate::gateway::configuration::{Refusal, UnknownDevices};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
+use crate::mapping::QueueMode;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
 use crate::protocol::coap::message::Code;
 use crate::protocol::coap::option::OptionNumber;
+use crate::protocol::lwm2m::binding::Binding;
 use crate::protocol::lwm2m::registration::{MAX_PARAMETERS, RegisterRequest, parse_register, parse_update};
 
 /// How old the stored expiry may be when an Update only moves it: spares the SD card.
@@ -129,6 +131,7 @@ impl Devices {
         device.peer = peer;
         device.answer_pending = true;
         device.reads.clear();
+        device.disabled_until = None;
         device.facts.lwm2m_version = Some(request.version);
         device.facts.objects = request.objects.objects;
         // What was learnt about formats belongs to the firmware that registered before.
@@ -144,6 +147,7 @@ impl Devices {
             location: location.clone(),
             lifetime,
             version: request.version,
+            only_sms: request.binding.as_ref().is_some_and(Binding::is_only_sms),
             binding: request.binding.map(|binding| binding.text),
             queue_mode: request.queue_mode,
             sms: request.sms,
@@ -203,6 +207,7 @@ impl Devices {
         }
         if let Some(binding) = request.binding {
             changed |= registration.binding.as_ref() != Some(&binding.text);
+            registration.only_sms = binding.is_only_sms();
             registration.binding = Some(binding.text);
         }
         if let Some(queue_mode) = request.queue_mode {
@@ -286,7 +291,8 @@ impl Devices {
             device.awake_until = None;
             device.quiet_until = None;
         }
-        self.set_state(services, key, State::Offline, reason);
+        let disabled = self.table.get(key).is_some_and(|device| device.disabled_until.is_some());
+        self.set_state(services, key, State::Offline, if disabled { "disabled" } else { reason });
         self.persist(services, key);
         self.device_event(services, key, kind, "");
         self.membership_changed = true;
@@ -299,6 +305,9 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         device.selection = plan.select(&device.facts);
         device.settings = plan.settings(&device.selection);
+        if device.settings.queue_mode == QueueMode::Auto {
+            device.settings.queue_mode = services.configuration.lwm2m.queue_mode;
+        }
         if device.registration.is_none() {
             return;
         }

@@ -7,6 +7,7 @@
 use super::Devices;
 use super::TokenOwner;
 use super::answers::Seen;
+use super::device::is_disable;
 use super::exchange::{ActiveExchange, Job, TransferError};
 use super::observation::Target;
 use crate::gateway::dispatch::attempt::{self, Request};
@@ -265,8 +266,30 @@ impl Devices {
             // What a command read is news like any other.
             self.report(services, key, samples, ReportSource::Read, false);
         }
+        if message.code.is_success() {
+            self.learn_from(services, key, &operation);
+        }
         let outcome = attempt::outcome_of(&operation, message, samples, links);
         self.finish_command(services, key, id, outcome);
+    }
+
+    /// What a command that the device carried out means for what can be expected of it.
+    fn learn_from(&mut self, services: &mut Services, key: usize, operation: &Operation) {
+        match operation {
+            Operation::Execute { path, .. } if is_disable(path) => self.disabled(services, key),
+            Operation::Write { values, .. }
+            | Operation::WriteUpdate { values, .. }
+            | Operation::WriteComposite { values } => {
+                for (path, value) in values {
+                    if let ([1, _, 5], Some(secs)) = (path.ids(), value.as_u64())
+                        && let Some(device) = self.table.get_mut(key)
+                    {
+                        device.disable_timeout_secs = u32::try_from(secs).ok();
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The samples of a body, by the format that the message names; devices that name none mean text or TLV.

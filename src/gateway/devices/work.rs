@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Devices;
 use super::TokenOwner;
-use super::device::{Device, State};
+use super::device::{Device, State, is_update_trigger};
 use super::exchange::{ActiveExchange, Job, Sending};
 use super::observation::{Phase, Target};
 use super::responses::target_of;
@@ -12,7 +12,7 @@ use crate::gateway::dispatch::attempt::{self, Request};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
-use crate::model::command::{ErrorKind, Operation, Outcome, WhenAsleep};
+use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
@@ -71,7 +71,7 @@ impl Devices {
         for id in ids {
             let device = self.table.get(key)?;
             let Some(queued) = device.commands.get(&id) else { continue };
-            let may_go = listens || queued.command.when_asleep == WhenAsleep::Try;
+            let may_go = (listens || queued.disturbs()) && !device.rests_from(&queued.command.operation, services.now);
             let due = queued.command.not_before.is_none_or(|at| services.clock.instant_of(at) <= services.now);
             if !may_go || !due || !services.journal.is_durable(queued.accepted) {
                 continue;
@@ -201,7 +201,11 @@ impl Devices {
             size_exponent: FIRST_BLOCK_EXPONENT,
             restarted: false,
         });
-        let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
+        let Some(device) = self.table.get_mut(key) else { return };
+        if request.code == Code::POST && is_update_trigger(&request.path) {
+            device.triggered_at = Some(services.now);
+        }
+        let peer = device.peer;
         let active = (job, request, peer, sending, give_up_at, false);
         self.transmit_request(services, key, active, None, token);
     }
