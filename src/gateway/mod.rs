@@ -15,5 +15,6 @@ pub mod preview;
 mod queries;
 pub mod services;
 pub mod store;
+pub mod streams;
 pub mod trial;
 pub mod vocabulary;

@@ -159,7 +159,7 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "lwm2m_version": device.facts.lwm2m_version.map(|version| version.to_string()),
         "binding": registration.and_then(|registration| registration.binding.clone()),
         "queue_mode": device.in_queue_mode(),
-        "transport": "udp",
+        "transport": services.configuration.transport(device.peer.listener).as_str(),
         "address": device.peer.remote.to_string(),
         "identity": device.facts.identity,
         "sms": registration.and_then(|registration| registration.sms.clone()),

@@ -20,7 +20,7 @@ use crate::model::path::Path;
 use crate::model::report::DeviceFacts;
 use crate::model::time::WallTime;
 
-/// One side of a datagram path: who sent, and on which of our addresses it arrived.
+/// The other side: who sent, and on which of our addresses it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer {
     /// Index of the listener in the configuration.
@@ -60,6 +60,46 @@ pub struct Trial {
     pub model: Arc<ObjectModel>,
 }
 
+/// A connection of a stream transport. A number never comes again, unlike the addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// What stands in place of a message id for messages of this connection: an answer that waited is dropped if its
+    /// connection is not the same any more.
+    #[must_use]
+    pub const fn message_id(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+/// What happens to a connection of a stream transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamInput {
+    /// The peer connected. It is refused by [`StreamOrder::Close`].
+    Opened,
+    /// Bytes arrived, in order.
+    Bytes(Vec<u8>),
+    /// It is gone, unless the core had it closed.
+    Closed {
+        /// Why, for the operator.
+        reason: String,
+    },
+}
+
+/// What the core wants of a connection of a stream transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamOrder {
+    /// Write these bytes, behind all earlier ones.
+    Send(Vec<u8>),
+    /// Write what waits, then end the connection. Nothing is told of it any more.
+    Close,
+    /// Read nothing more for now.
+    Pause,
+    /// Read again.
+    Resume,
+}
+
 /// What happens to the core.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -69,6 +109,15 @@ pub enum Input {
         peer: Peer,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// Something happened to a connection of a stream transport.
+    Stream {
+        /// The other side.
+        peer: Peer,
+        /// Which connection.
+        connection: ConnectionId,
+        /// What.
+        input: StreamInput,
     },
     /// The wall clock, at start and whenever it departed from what the core computes.
     Clock {
@@ -359,6 +408,13 @@ pub enum Output {
         peer: Peer,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// Do this with a connection of a stream transport.
+    Stream {
+        /// Which connection.
+        connection: ConnectionId,
+        /// What.
+        order: StreamOrder,
     },
     /// Make these writes durable, then answer [`Input::Durable`].
     Store(StoreBatch),

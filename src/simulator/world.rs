@@ -14,7 +14,7 @@ use super::network::{Conditions, Network};
 use super::script::DeviceScript;
 use super::store::SimulatedStore;
 use crate::gateway::configuration::{
-    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, UnknownDevices, WhenFull,
+    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices, WhenFull,
 };
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, Query, RequestId, SinkIndex, SinkInput};
@@ -67,6 +67,7 @@ impl WorldScript {
                     when_full: WhenFull::DropOldest,
                 }],
                 listeners: vec![GATEWAY.to_string()],
+                transports: vec![Transport::Udp, Transport::Tcp],
                 streams_values: false,
             },
             clock_is_right: true,
@@ -300,6 +301,7 @@ impl World {
             self.note(&output);
             match output {
                 Output::Transmit { peer, bytes } => self.network.send(self.now, GATEWAY, peer.remote, bytes),
+                Output::Stream { .. } => {}
                 Output::Store(batch) => self.store.submit(self.now, batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     let rows = self.store.read_spool(&self.sink_name(sink), after, max_rows);

@@ -12,7 +12,7 @@ use lwm2mqtt::gateway::configuration::Configuration;
 use lwm2mqtt::gateway::core::{Core, Start};
 use lwm2mqtt::gateway::store::StoredState;
 use lwm2mqtt::gateway::vocabulary::{Answer, DeliveryId, Input, Output, Peer, Query, ReceiptId, RequestId};
-use lwm2mqtt::gateway::vocabulary::{SinkIndex, SinkInput};
+use lwm2mqtt::gateway::vocabulary::{ConnectionId, SinkIndex, SinkInput, StreamOrder};
 use lwm2mqtt::instrumentation::gauges::Gauges;
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
 use lwm2mqtt::mapping::{MappingFile, Plan};
@@ -50,6 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) receipts: usize,
     /// Messages to devices that no test has looked at.
     pub(crate) sent: VecDeque<(Instant, Peer, Message)>,
+    /// What connections were ordered and no test has looked at.
+    pub(crate) orders: VecDeque<(ConnectionId, StreamOrder)>,
     /// Messages to the broker.
     pub(crate) published: Vec<(String, Json)>,
     /// Everything counted.
@@ -92,6 +94,7 @@ impl Gateway {
             next_receipt: 0,
             receipts: 0,
             sent: VecDeque::new(),
+            orders: VecDeque::new(),
             published: Vec::new(),
             occurrences: Vec::new(),
             spool_reads: 0,
@@ -276,6 +279,7 @@ impl Gateway {
                     let message = Message::decode(&bytes).expect("what the gateway sends is CoAP");
                     self.sent.push_back((self.now, peer, message));
                 }
+                Output::Stream { connection, order } => self.orders.push_back((connection, order)),
                 Output::Store(batch) => self.store.submit(self.now, batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     self.spool_reads += 1;

@@ -54,7 +54,9 @@ impl Devices {
         if let Phase::Active { newest, heard_at, .. } = &mut observation.phase {
             *heard_at = now;
             if let Some(sequence) = message.observe() {
-                let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
+                // RFC 8323 section 7.1: a stream keeps the order, and its Observe values say nothing.
+                let fresh = services.is_stream(peer)
+                    || newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
                 if !fresh {
                     services.count(Occurrence::StaleNotification);
                     self.acknowledge_now(services, peer, message.id, confirmable);

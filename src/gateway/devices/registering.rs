@@ -111,6 +111,7 @@ impl Devices {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.move_to(services, key, peer);
         let location = self.new_location(services);
         let configuration = services.configuration.clone();
         let lifetime = request
@@ -235,6 +236,7 @@ impl Devices {
         for quirk in request.quirks {
             services.note_quirk(device, quirk);
         }
+        self.move_to(services, key, peer);
         self.remember_address(key, peer);
         self.heard(services, key, peer, bytes);
         if new_objects {
