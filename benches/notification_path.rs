@@ -195,6 +195,7 @@ fn core(now: Instant, rules: usize) -> Core {
         sinks: vec![sink],
         listeners: Vec::new(),
         streams_values: true,
+        streams_samples: false,
     };
     let wall = WallTime::from_secs(1_760_000_000);
     let (stored, version) = (StoredState::default(), "bench".to_owned());

@@ -148,6 +148,7 @@ impl Settings {
             limits: self.limits.clone(),
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
+            streams_samples: false,
             listeners: self.lwm2m.udp.iter().map(|address| format!("coap://{address}")).collect(),
         }
     }

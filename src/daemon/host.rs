@@ -179,7 +179,7 @@ impl Host {
                     );
                 }
                 // Nobody listens to streams yet, and no request is passed on to the shell.
-                Output::Value { .. } | Output::Result(_) => {}
+                Output::Value { .. } | Output::Result(_) | Output::Registration { .. } | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
                     tracing::error!(?task, ?work, "nobody works for the shell");
                 }

@@ -57,6 +57,8 @@ pub(crate) struct Gateway {
     /// Pages of the spool that were read back.
     pub(crate) spool_reads: usize,
     answers: Vec<Answer>,
+    /// What left for the Leshan-compatible event stream.
+    pub(crate) streamed: Vec<Output>,
 }
 
 impl Gateway {
@@ -96,6 +98,7 @@ impl Gateway {
             occurrences: Vec::new(),
             spool_reads: 0,
             answers: Vec::new(),
+            streamed: Vec::new(),
         };
         gateway.drain();
         gateway.connect();
@@ -293,6 +296,7 @@ impl Gateway {
                 }
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
+                Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
                 Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
                 }
             }

@@ -13,7 +13,7 @@ use super::exchange::{ActiveExchange, Job, Receiving};
 use super::observation::Phase;
 use crate::gateway::dispatch::attempt;
 use crate::gateway::services::{Held, Services};
-use crate::gateway::vocabulary::Peer;
+use crate::gateway::vocabulary::{Observed, Peer};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::path::Path;
@@ -172,7 +172,11 @@ impl Devices {
             self.acknowledge_now(services, peer, message.id, confirmable);
         } else {
             match self.decode_body(services, key, path, message) {
-                Ok(samples) => self.report(services, key, &samples, ReportSource::Notify, by_command),
+                Ok(samples) => {
+                    let observed = Some(Observed::Single(path));
+                    self.tell_samples(services, key, ReportSource::Notify, observed, &samples);
+                    self.report(services, key, &samples, ReportSource::Notify, by_command);
+                }
                 Err(error) => {
                     if let Some(device) = self.table.get_mut(key) {
                         device.last_error = Some(format!("notification of {path}: {error}"));
@@ -560,6 +564,7 @@ impl Devices {
         let format = format.map_or(ContentFormat::SENML_CBOR, ContentFormat);
         let mut reply = match self.decode_payload(services, key, Path::ROOT, Some(format), body) {
             Ok(samples) => {
+                self.tell_samples(services, key, ReportSource::Send, None, &samples);
                 self.report(services, key, &samples, ReportSource::Send, false);
                 Reply::when_durable(Code::CHANGED)
             }
