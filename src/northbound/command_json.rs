@@ -97,7 +97,7 @@ pub fn parse_id(body: &Map<String, Value>) -> Result<Option<String>, CommandErro
     Ok(Some(id))
 }
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "id",
     "operation",
     "path",
@@ -117,6 +117,7 @@ const FIELDS: [&str; 19] = [
     "when_asleep",
     "paths",
     "transaction",
+    "key",
 ];
 
 fn is_known_field(key: &str) -> bool {
@@ -180,6 +181,14 @@ fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Ope
             NotificationAttributes::query_of_command(&attributes).map_err(invalid)?;
             Operation::WriteAttributes { path: path(1, 4)?, attributes }
         }
+        "set" => Operation::Set {
+            key: body
+                .get("key")
+                .and_then(Value::as_str)
+                .ok_or_else(|| invalid("key is missing: the key of a [[desired]] rule"))?
+                .to_owned(),
+            value: body.get("value").cloned().ok_or_else(|| invalid("value is missing"))?,
+        },
         "cancel" => Operation::Cancel {
             command: body
                 .get("command")
