@@ -238,6 +238,18 @@ impl Gateway {
         }
     }
 
+    /// Asks the gateway, and gives everything that is answered at once.
+    pub(crate) fn answers_to(&mut self, query: Query) -> Vec<Answer> {
+        self.answers.clear();
+        self.input(Input::Request { request: RequestId(0), query });
+        self.take_answers()
+    }
+
+    /// What was answered since the last look.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
     /// The numbers of the moment.
     pub(crate) fn gauges(&self) -> Gauges {
         self.core.gauges()

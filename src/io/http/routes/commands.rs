@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Api;
+use super::{Api, own};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
@@ -109,7 +109,8 @@ pub(super) async fn follow(api: &Api, query: Query, device: &str, hold: Hold) ->
             Answer::Failed(error) => return Err(error.into()),
             // A last known value, where an own endpoint may answer with one.
             Answer::Body(body) => return Ok(Json(body).into_response()),
-            Answer::NoEndpoint { .. } | Answer::Model { .. } => return Err(ApiError::unexpected_answer()),
+            Answer::NoEndpoint { allowed } => return Ok(own::no_endpoint(device, &allowed)),
+            Answer::Model { .. } => return Err(ApiError::unexpected_answer()),
         }
         next = tokio::time::timeout_at(until, following.next()).await.unwrap_or_default();
     }
