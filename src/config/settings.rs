@@ -158,6 +158,7 @@ impl Settings {
             limits: self.limits.clone(),
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
+            streams_samples: false,
             listeners: self.lwm2m.listeners().map(|(carries, at)| format!("{}://{at}", carries.scheme())).collect(),
             transports: self.lwm2m.listeners().map(|(transport, _)| transport).collect(),
         }

@@ -193,7 +193,7 @@ impl Host {
                     );
                 }
                 // Nobody listens to streams yet.
-                Output::Value { .. } | Output::Result(_) => {}
+                Output::Value { .. } | Output::Result(_) | Output::Registration { .. } | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

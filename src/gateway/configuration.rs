@@ -257,6 +257,10 @@ pub struct Configuration {
     pub transports: Vec<Transport>,
     /// Whether values go to event streams too ([`Output::Value`](super::vocabulary::Output::Value)).
     pub streams_values: bool,
+    /// Whether registrations and samples go to the Leshan-compatible event stream
+    /// ([`Output::Registration`](super::vocabulary::Output::Registration),
+    /// [`Output::Samples`](super::vocabulary::Output::Samples)).
+    pub streams_samples: bool,
 }
 
 impl Configuration {

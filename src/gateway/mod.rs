@@ -10,6 +10,7 @@ pub mod devices;
 pub mod dispatch;
 pub mod inbound;
 pub mod journal;
+mod leshan;
 mod own_endpoints;
 pub mod preview;
 mod queries;

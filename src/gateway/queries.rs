@@ -58,6 +58,7 @@ impl Core {
                 let origin = Origin { by_api: true, request: Some(request), ..Origin::default() };
                 return self.command(&device, &body, false, role, &origin).err().map(Answer::Failed);
             }
+            Query::Registrations { endpoint } => self.registrations(endpoint.as_deref()),
             Query::Own { method, path, body, role } => {
                 return self.own_endpoint(request, &method, &path, &body, role);
             }

@@ -13,12 +13,13 @@ use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
 use crate::model::endpoint::Endpoint;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
-use crate::model::report::DeviceFacts;
+use crate::model::report::{DeviceFacts, ReportSource, Sample};
 use crate::model::time::WallTime;
+use crate::northbound::leshan::Registration;
 
 /// The other side: who sent, and on which of our addresses it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -286,6 +287,11 @@ pub enum Query {
         /// What the caller may do.
         role: Role,
     },
+    /// The registrations in force as Leshan's demo server tells them: an array of all, or the one of an endpoint.
+    Registrations {
+        /// Endpoint name, not the operator's name.
+        endpoint: Option<String>,
+    },
     /// A request that no route of the gateway itself took: the mapping's own endpoints (`[[http]]`). Answered like
     /// [`Query::Command`], by [`Answer::Body`] with a last known value, or by [`Answer::NoEndpoint`].
     Own {
@@ -399,6 +405,15 @@ pub enum CommandProgress {
     Result(CommandResult),
 }
 
+/// The paths of an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// One path.
+    Single(Path),
+    /// Several in one (Observe-Composite), or one asked for that way.
+    Composite(Vec<Path>),
+}
+
 /// What the core wants done.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -475,6 +490,30 @@ pub enum Output {
         value: serde_json::Value,
         /// Its time.
         ts: WallTime,
+    },
+    /// A registration began, was updated, or is about to end: for the Leshan-compatible event stream. Only while
+    /// [`Configuration::streams_samples`] is set.
+    ///
+    /// [`Configuration::streams_samples`]: super::configuration::Configuration::streams_samples
+    Registration {
+        /// [`EventKind::Registered`], [`EventKind::Updated`], or what ended it.
+        kind: EventKind,
+        /// The registration.
+        registration: Box<Registration>,
+    },
+    /// What a device reported by itself, before any mapping: for the Leshan-compatible event stream. Only while
+    /// [`Configuration::streams_samples`] is set.
+    ///
+    /// [`Configuration::streams_samples`]: super::configuration::Configuration::streams_samples
+    Samples {
+        /// The device.
+        endpoint: Endpoint,
+        /// By which way.
+        source: ReportSource,
+        /// What was observed, for notifications.
+        observed: Option<Observed>,
+        /// The samples of one payload.
+        samples: Vec<Sample>,
     },
     /// A result of a command, durable: for event streams.
     Result(CommandResult),

@@ -59,6 +59,8 @@ pub(crate) struct Gateway {
     /// Pages of the spool that were read back.
     pub(crate) spool_reads: usize,
     answers: Vec<Answer>,
+    /// What left for the Leshan-compatible event stream.
+    pub(crate) streamed: Vec<Output>,
 }
 
 impl Gateway {
@@ -99,6 +101,7 @@ impl Gateway {
             occurrences: Vec::new(),
             spool_reads: 0,
             answers: Vec::new(),
+            streamed: Vec::new(),
         };
         gateway.drain();
         gateway.connect();
@@ -238,6 +241,18 @@ impl Gateway {
         }
     }
 
+    /// Asks the gateway, and gives everything that is answered at once.
+    pub(crate) fn answers_to(&mut self, query: Query) -> Vec<Answer> {
+        self.answers.clear();
+        self.input(Input::Request { request: RequestId(0), query });
+        self.take_answers()
+    }
+
+    /// What was answered since the last look.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
     /// The numbers of the moment.
     pub(crate) fn gauges(&self) -> Gauges {
         self.core.gauges()
@@ -297,6 +312,7 @@ impl Gateway {
                 }
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
+                Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
                 Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
                 }
             }

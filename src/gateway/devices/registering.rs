@@ -82,6 +82,7 @@ impl Devices {
         self.persist(services, key);
         self.publish_info(services, key);
         self.device_event(services, key, EventKind::Registered, "");
+        self.tell_registration(services, key, EventKind::Registered);
         self.membership_changed = true;
         // Nothing is asked of the device before it has its answer.
         let mut reply = Reply { asked_next: Some(key), ..Reply::when_durable(Code::CREATED) };
@@ -111,6 +112,7 @@ impl Devices {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.tell_registration(services, key, EventKind::Deregistered);
         self.move_to(services, key, peer);
         let location = self.new_location(services);
         let configuration = services.configuration.clone();
@@ -249,6 +251,7 @@ impl Devices {
             self.persist(services, key);
         }
         self.device_event(services, key, EventKind::Updated, "");
+        self.tell_registration(services, key, EventKind::Updated);
         self.schedule(services, key);
         Reply { when_durable: changed || new_objects, asked_next: Some(key), ..Reply::now(Code::CHANGED) }
     }
@@ -285,6 +288,7 @@ impl Devices {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.tell_registration(services, key, kind);
         if let Some(device) = self.table.get_mut(key) {
             if let Some(registration) = device.registration.take() {
                 self.by_location.remove(&registration.location);
