@@ -158,7 +158,13 @@ impl World {
                 Output::ReadRetained { sink, .. } => {
                     self.inputs.push_back(Input::RetainedRows { sink, rows: Vec::new() });
                 }
-                Output::AcknowledgeInbound { .. } | Output::Answer { .. } | Output::Event(_) | Output::Reload => {}
+                Output::AcknowledgeInbound { .. }
+                | Output::Answer { .. }
+                | Output::Event(_)
+                | Output::Value { .. }
+                | Output::Result(_)
+                | Output::Shell { .. }
+                | Output::Reload => {}
             }
         }
         self.core.take_occurrences();

@@ -90,6 +90,8 @@ pub struct Limits {
     pub max_spool_rows_in_memory: usize,
     /// Mapped keys remembered for one device.
     pub max_keys_per_device: usize,
+    /// Last values kept for own endpoints, of one device; without one they read from the device.
+    pub max_last_values_per_device: usize,
     /// Results kept for repeated command ids, over all devices.
     pub max_results: usize,
     /// Requests of the bridge whose work the shell has not done yet.
@@ -113,6 +115,7 @@ impl Default for Limits {
             max_in_flight: 256,
             max_spool_rows_in_memory: 4_096,
             max_keys_per_device: 1_024,
+            max_last_values_per_device: 256,
             max_results: 10_000,
             max_shell_tasks: 64,
         }

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::bridge_requests::Asker;
 use super::core::Core;
 use super::devices::device::Device;
-use super::devices::observation::Phase;
+use super::devices::observation::{Phase, Target};
 use super::dispatch::record::Origin;
 use super::services::Services;
 use super::vocabulary::{Answer, Query, RequestId};
@@ -56,6 +56,9 @@ impl Core {
             Query::Command { device, body, role } => {
                 let origin = Origin { by_api: true, request: Some(request), ..Origin::default() };
                 return self.command(&device, &body, false, role, &origin).err().map(Answer::Failed);
+            }
+            Query::Own { method, path, body, role } => {
+                return self.own_endpoint(request, &method, &path, &body, role);
             }
             Query::Bridge { what, body, role } => {
                 self.bridge_request(Asker::Api(request), &what, &body, role);
@@ -118,14 +121,19 @@ fn device_json(device: &Device, services: &Services) -> Json {
     let observations: Vec<Json> = device
         .observations
         .iter()
-        .map(|(path, observation)| {
+        .map(|(target, observation)| {
             let state = match observation.phase {
                 Phase::Wanted { .. } => "wanted",
                 Phase::Active { .. } => "active",
                 Phase::Cancelling { .. } => "cancelling",
                 Phase::Refused { .. } => "refused",
             };
-            json!({ "path": path.to_string(), "state": state, "attributes": observation.attributes })
+            let mut about = json!({ "state": state, "attributes": observation.attributes });
+            match target {
+                Target::Path(path) => about["path"] = path.to_string().into(),
+                Target::Composite(paths) => about["paths"] = json!(paths),
+            }
+            about
         })
         .collect();
     json!({

@@ -51,6 +51,15 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
 
+/// What would be in force after a change that was only tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// All mapping files, compiled.
+    pub plan: Arc<Plan>,
+    /// All object definitions.
+    pub model: Arc<ObjectModel>,
+}
+
 /// What happens to the core.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -127,8 +136,8 @@ pub enum Input {
         task: TaskId,
         /// What to tell whoever asked: the `data` of the response, or why not.
         answer: Result<serde_json::Value, CommandError>,
-        /// For a dry run: the plan that would be in force. The core adds which observations would change.
-        trial: Option<Arc<Plan>>,
+        /// For a dry run: what would be in force. The core adds which observations would change.
+        trial: Option<Trial>,
     },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
@@ -228,6 +237,18 @@ pub enum Query {
         /// What the caller may do.
         role: Role,
     },
+    /// A request that no route of the gateway itself took: the mapping's own endpoints (`[[http]]`). Answered like
+    /// [`Query::Command`], by [`Answer::Body`] with a last known value, or by [`Answer::NoEndpoint`].
+    Own {
+        /// Method of HTTP.
+        method: String,
+        /// Path of the URL without its query, percent-encoded.
+        path: String,
+        /// The body; null if there was none.
+        body: serde_json::Value,
+        /// What the caller may do.
+        role: Role,
+    },
     /// A request of the bridge, as over MQTT: `mapping/put`, `device/options`, `reload` and the like.
     Bridge {
         /// Which.
@@ -297,6 +318,11 @@ pub enum Answer {
     Body(serde_json::Value),
     /// No such device.
     UnknownDevice,
+    /// The mapping has no endpoint there, or only one for these methods.
+    NoEndpoint {
+        /// Methods that the path takes; empty if it is no endpoint at all.
+        allowed: Vec<&'static str>,
+    },
     /// It was not done; the kind decides on the status of the caller.
     Failed(CommandError),
     /// How a command goes on. More answers to the same request follow until a terminal result.

@@ -8,6 +8,7 @@ mod ets;
 mod ets_management;
 mod ets_registration;
 mod ets_reporting;
+mod composite_core;
 pub(crate) mod gateway;
 mod lwm2m_vectors;
 mod observe_rfc7641;

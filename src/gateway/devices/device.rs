@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{ActiveExchange, Job};
-use super::observation::Observation;
+use super::observation::{Observation, Target};
 use crate::gateway::dispatch::queue::CommandQueue;
 use crate::gateway::vocabulary::Peer;
 use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
@@ -91,6 +91,19 @@ pub struct KeyState {
     pub due: Option<Instant>,
 }
 
+/// A value as the device gave it last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastValue {
+    /// The value, in JSON.
+    pub value: serde_json::Value,
+    /// Its time.
+    pub ts: WallTime,
+    /// When it came.
+    pub heard_at: Instant,
+    /// How old it was then.
+    pub age: Duration,
+}
+
 /// A value that no rule took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unmapped {
@@ -116,6 +129,12 @@ pub struct FormatMemory {
     /// The same for instances and multiple-instance resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple: Option<u16>,
+    /// The same for the bodies of composite operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composite: Option<u16>,
+    /// Paths are observed one by one: the device refused a composite operation, or never answered it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_composite: bool,
 }
 
 /// A desired value set by the cloud.
@@ -175,10 +194,10 @@ pub struct Device {
     pub exchange: Option<ActiveExchange>,
     /// Next message id towards the device.
     pub next_message_id: u16,
-    /// Observations by path.
-    pub observations: BTreeMap<Path, Observation>,
+    /// Observations by what they observe.
+    pub observations: BTreeMap<Target, Observation>,
     /// Reads to do at the next occasion.
-    pub reads: VecDeque<Path>,
+    pub reads: VecDeque<Target>,
     /// Reads to do at each wake-up.
     pub reads_on_wake: Vec<Path>,
     /// Periodic reads.
@@ -203,6 +222,8 @@ pub struct Device {
     pub info_due: Option<Instant>,
     /// Values no rule took.
     pub unmapped: BTreeMap<Path, Unmapped>,
+    /// Last values by path, as the device gave them, where an own endpoint answers with them.
+    pub last_values: BTreeMap<Path, LastValue>,
     /// Formats.
     pub formats: FormatMemory,
     /// The enabler version that `formats` was learnt under.
@@ -264,6 +285,7 @@ impl Device {
             values_due: None,
             info_due: None,
             unmapped: BTreeMap::new(),
+            last_values: BTreeMap::new(),
             formats: FormatMemory::default(),
             formats_of: None,
             answer_pending: false,
@@ -320,9 +342,9 @@ impl Device {
     }
 
     /// Asks for a read at the next occasion; asking twice is asking once.
-    pub fn request_read(&mut self, path: Path) {
-        if !self.reads.contains(&path) {
-            self.reads.push_back(path);
+    pub fn request_read(&mut self, target: Target) {
+        if !self.reads.contains(&target) {
+            self.reads.push_back(target);
         }
     }
 

@@ -47,6 +47,10 @@ impl Devices {
         for sample in samples {
             self.learn_fact(services, key, sample);
             let Some(device) = self.table.get(key) else { return };
+            if plan.keeps_last_value(&device.selection, &sample.path) {
+                self.keep_last_value(services, key, sample);
+            }
+            let Some(device) = self.table.get(key) else { return };
             let uplink = plan.uplink(&device.selection, &device.facts, sample);
             let ts = sample.ts.unwrap_or(now_wall);
             if to_notify && source == ReportSource::Notify {

@@ -1,8 +1,13 @@
 //! Errors as every caller sees them: `{"error":{"kind","message","field"}}`.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::model::command::{CommandError, ErrorKind};
 
 /// An answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +15,7 @@ pub(super) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     message: String,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
 }
 
 impl ApiError {
@@ -22,7 +27,7 @@ impl ApiError {
     /// 400: a field of the request is wrong.
     pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         let message = format!("{field}: {}", message.into());
-        Self { status: StatusCode::BAD_REQUEST, kind: "invalid", message, field: Some(field) }
+        Self { status: StatusCode::BAD_REQUEST, kind: "invalid", message, field: Some(field.into()) }
     }
 
     /// 400: the request as a whole is wrong.
@@ -46,18 +51,121 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "unknown_device", format!("no device has the name or endpoint '{device}'"))
     }
 
+    /// 413: the body is longer than what is taken.
+    pub(super) fn too_large(most: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body has more than {most} bytes"))
+    }
+
     /// 503: try again later.
     pub(super) fn busy(message: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+    }
+
+    /// 500: the core answered what no question of this kind has as answer.
+    pub(super) fn unexpected_answer() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the core answered something else")
+    }
+
+    /// The status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The value of `error`.
+    pub(super) fn to_json(&self) -> Value {
+        let mut error = json!({ "kind": self.kind, "message": self.message });
+        if let Some(field) = &self.field {
+            error["field"] = field.as_ref().into();
+        }
+        error
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        let field = (error.kind == ErrorKind::Invalid).then(|| field_named(&error.message)).flatten();
+        Self { status: status_of(error.kind), kind: error.kind.as_str(), message: error.message, field }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut error = serde_json::json!({ "kind": self.kind, "message": self.message });
-        if let Some(field) = self.field {
-            error["field"] = field.into();
+        (self.status, Json(json!({ "error": self.to_json() }))).into_response()
+    }
+}
+
+/// The status that tells a kind of failure.
+pub(super) const fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid | ErrorKind::NotSupported => StatusCode::BAD_REQUEST,
+        ErrorKind::UnknownDevice => StatusCode::NOT_FOUND,
+        ErrorKind::Asleep | ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::Timeout | ErrorKind::Unreachable => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::BadAnswer => StatusCode::BAD_GATEWAY,
+        ErrorKind::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Fields that requests have; a message about one of them begins with its name.
+const FIELDS: [&str; 29] = [
+    "id",
+    "operation",
+    "path",
+    "paths",
+    "value",
+    "values",
+    "type",
+    "arguments",
+    "attributes",
+    "command",
+    "name",
+    "params",
+    "format",
+    "ttl",
+    "timeout",
+    "priority",
+    "not_before",
+    "when_asleep",
+    "key",
+    "keys",
+    "for",
+    "device",
+    "label",
+    "tags",
+    "settings",
+    "file",
+    "text",
+    "dry_run",
+    "level",
+];
+
+/// The field that a message is about: by convention of the core its first word, where that is a field.
+fn field_named(message: &str) -> Option<Cow<'static, str>> {
+    let word = message.split([' ', ':', '.']).next().unwrap_or_default();
+    FIELDS.iter().find(|field| **field == word).map(|field| Cow::Borrowed(*field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_at_fault_is_told_where_the_message_names_one() {
+        for (message, field) in [
+            ("path '/x': no such object", Some("path")),
+            ("ttl: no duration", Some("ttl")),
+            ("attributes.gt is no number", Some("attributes")),
+            ("a command is a JSON object", None),
+            ("", None),
+        ] {
+            assert_eq!(field_named(message).as_deref(), field, "{message}");
         }
-        (self.status, Json(serde_json::json!({ "error": error }))).into_response()
+        let error = ApiError::from(CommandError::new(ErrorKind::Invalid, "ttl is no duration"));
+        assert_eq!(error.to_json(), json!({ "kind": "invalid", "message": "ttl is no duration", "field": "ttl" }));
+        let error = ApiError::from(CommandError::new(ErrorKind::Conflict, "id: another command has it"));
+        assert_eq!((error.status(), error.to_json().get("field")), (StatusCode::CONFLICT, None));
     }
 }

@@ -12,8 +12,10 @@
 pub mod client;
 mod error;
 mod guard;
+mod outcome;
 mod question;
-mod route;
+mod request;
+mod routes;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,7 +32,7 @@ use crate::gateway::vocabulary::{Answer, Input, RequestId};
 use crate::instrumentation::metrics::Metrics;
 
 pub use question::{ANSWER_TIME, MAX_WAITING};
-pub use route::{MAX_BODY_BYTES, REQUEST_TIME};
+pub use request::{MAX_BODIES_BYTES, MAX_BODY_BYTES, REQUEST_TIME};
 
 /// Connections served at once on one listener; further ones wait in the kernel. About 20 KiB each.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -43,6 +45,9 @@ pub const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Longest head of a request.
 const MAX_HEAD_BYTES: usize = 32 << 10;
+
+/// Answers of the core that may wait for the desk: three for each question.
+const QUEUED_ANSWERS: usize = 3 * MAX_WAITING;
 
 /// How long a request and its answer may take.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +93,9 @@ impl HttpServer {
         }
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (answers, incoming) = mpsc::channel(MAX_WAITING);
+        let (answers, incoming) = mpsc::channel(QUEUED_ANSWERS);
         let (asker, desk) = question::desk(core, incoming, times.answer);
-        let router = route::router(asker, metrics, times.request);
+        let router = routes::router(routes::Api::new(asker, metrics, times.request));
         let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("http".to_owned())

@@ -1,0 +1,129 @@
+//! Commands to devices, and how long a request waits for what becomes of them.
+//!
+//! ```text
+//! request ─▶ core ─▶ accepted (durable) ─▶ queued ─▶ terminal result
+//!                       │ 202                │ 202      │ by its outcome
+//!                   no wait asked         no wait asked and the device sleeps
+//! ```
+//!
+//! A command that was accepted goes on whatever becomes of the request that sent it.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::Api;
+use crate::gateway::configuration::Role;
+use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
+use crate::io::http::error::ApiError;
+use crate::io::http::outcome::{accepted, no_result_yet, response_of};
+use crate::io::http::request::{DEFAULT_WAIT, JsonObject, Parameters, Segments};
+use crate::model::command::CommandResult;
+use crate::model::units::format_duration;
+
+/// What every request that becomes a command may say beside what it is about.
+pub(super) const OPTIONS: &[&str] = &["id", "format", "ttl", "timeout", "priority", "not_before", "when_asleep"];
+
+/// How long a request is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Until the command is durable.
+    Accepted,
+    /// Until the device answered, or is known to sleep.
+    QueuedOrResult(Duration),
+    /// Until the terminal result, also of a device that sleeps; then 202.
+    Result(Duration),
+    /// The same, but no result in time is an error where the device does not sleep.
+    ResultOrTimeout(Duration),
+}
+
+impl Hold {
+    const fn time(self) -> Duration {
+        match self {
+            Self::Accepted => Duration::ZERO,
+            Self::QueuedOrResult(time) | Self::Result(time) | Self::ResultOrTimeout(time) => time,
+        }
+    }
+}
+
+pub(super) async fn send(
+    State(api): State<Api>,
+    Segments(device): Segments<String>,
+    parameters: Parameters,
+    JsonObject(body): JsonObject,
+) -> Result<Response, ApiError> {
+    let hold = parameters.wait()?.map_or(Hold::Accepted, Hold::Result);
+    run(&api, &device, Value::Object(body), Role::Admin, hold).await
+}
+
+pub(super) async fn bootstrap(
+    State(api): State<Api>,
+    Segments(device): Segments<String>,
+    parameters: Parameters,
+    body: JsonObject,
+) -> Result<Response, ApiError> {
+    let mut command = body.with_fields(OPTIONS)?;
+    command.insert("operation".to_owned(), "bootstrap".into());
+    run(&api, &device, Value::Object(command), Role::Admin, hold_of_resource(&parameters)?).await
+}
+
+/// How long a route holds that answers with the result.
+pub(super) fn hold_of_resource(parameters: &Parameters) -> Result<Hold, ApiError> {
+    Ok(parameters.wait()?.map_or(Hold::QueuedOrResult(DEFAULT_WAIT), Hold::ResultOrTimeout))
+}
+
+/// Sends a command and answers with what became of it.
+pub(super) async fn run(api: &Api, device: &str, body: Value, role: Role, hold: Hold) -> Result<Response, ApiError> {
+    let query = Query::Command { device: device.to_owned(), body, role };
+    let until = Instant::now() + hold.time();
+    let mut following = api.core.follow(query).await?;
+    let mut next = Some(following.first().await?);
+    let mut id = None;
+    let mut queued: Option<CommandResult> = None;
+    while let Some(answer) = next {
+        match answer {
+            Answer::Command(CommandProgress::Result(result)) if result.outcome.is_terminal() => {
+                return Ok(response_of(&result));
+            }
+            Answer::Command(CommandProgress::Result(result)) => {
+                if matches!(hold, Hold::QueuedOrResult(_)) {
+                    return Ok(response_of(&result));
+                }
+                queued = Some(result);
+            }
+            Answer::Command(CommandProgress::Accepted { endpoint, id: accepted_id }) => {
+                if hold == Hold::Accepted {
+                    return Ok(accepted(endpoint.as_str(), &accepted_id));
+                }
+                id = Some((endpoint, accepted_id));
+            }
+            Answer::UnknownDevice => return Err(ApiError::unknown_device(device)),
+            Answer::Failed(error) => return Err(error.into()),
+            Answer::Body(_) | Answer::Model { .. } => return Err(ApiError::unexpected_answer()),
+        }
+        next = tokio::time::timeout_at(until, following.next()).await.unwrap_or_default();
+    }
+    match (queued, id, hold) {
+        (Some(queued), _, _) => Ok(response_of(&queued)),
+        (None, Some((endpoint, id)), Hold::Accepted | Hold::Result(_)) => Ok(accepted(endpoint.as_str(), &id)),
+        (None, Some((endpoint, id)), Hold::QueuedOrResult(waited) | Hold::ResultOrTimeout(waited)) => {
+            Ok(no_result_yet(endpoint.as_str(), &id, &format_duration(waited)))
+        }
+        (None, None, _) => Err(ApiError::busy("the gateway is stopping")),
+    }
+}
+
+/// A command without a body of its own: what the query says.
+pub(super) fn command_of(operation: &str, path: &str, parameters: &Parameters) -> Value {
+    let mut command = json!({ "operation": operation, "path": format!("/{path}") });
+    for option in OPTIONS {
+        let Some(text) = parameters.get(option) else { continue };
+        // Numbers stay numbers: a content format, a priority, a time. An id may look like one and is a text all the same.
+        let number = (*option != "id").then(|| text.parse::<i64>().ok()).flatten();
+        command[*option] = number.map_or_else(|| text.into(), Value::from);
+    }
+    command
+}
