@@ -106,6 +106,14 @@ impl Core {
     }
 }
 
+/// Says what an observation is of: `path`, or `paths`.
+pub(super) fn name_target(about: &mut Json, target: &Target) {
+    match target {
+        Target::Path(path) => about["path"] = path.to_string().into(),
+        Target::Composite(paths) => about["paths"] = json!(paths),
+    }
+}
+
 fn device_json(device: &Device, services: &Services) -> Json {
     let registration = device.registration.as_ref();
     let objects: serde_json::Map<String, Json> = device
@@ -129,10 +137,7 @@ fn device_json(device: &Device, services: &Services) -> Json {
                 Phase::Refused { .. } => "refused",
             };
             let mut about = json!({ "state": state, "attributes": observation.attributes });
-            match target {
-                Target::Path(path) => about["path"] = path.to_string().into(),
-                Target::Composite(paths) => about["paths"] = json!(paths),
-            }
+            name_target(&mut about, target);
             about
         })
         .collect();

@@ -12,10 +12,11 @@ use serde_json::{Value as Json, json};
 
 use super::devices::Devices;
 use super::devices::device::Device;
+use super::devices::grouping::{self, Group};
+use super::devices::observation::Target;
+use super::queries::name_target;
 use super::vocabulary::Trial;
-use crate::model::attributes::NotificationAttributes;
 use crate::model::object::DeviceModel;
-use crate::model::path::Path;
 
 /// Devices told one by one; all of them are counted.
 pub const MAX_TRIAL_DEVICES: usize = 100;
@@ -88,34 +89,34 @@ fn difference(device: &Device, trial: &Trial, max_observations: usize) -> Differ
     let model =
         DeviceModel { model: &trial.model, objects: &device.facts.objects, enabler: device.facts.lwm2m_version };
     let wishes = trial.plan.wishes(&selection, &device.facts, &model).observations;
-    let mut wanted: BTreeMap<Path, NotificationAttributes> = BTreeMap::new();
-    // As when a plan comes into force: what exists counts first, new paths find room or not.
+    let mut wanted: BTreeMap<Target, Group> = BTreeMap::new();
+    // As when a plan comes into force: what exists counts first, new ones find room or not.
     let mut existing = device.observations.len();
-    for wish in wishes {
-        if device.observations.contains_key(&wish.path) {
-            wanted.insert(wish.path, wish.attributes);
-        } else if existing < max_observations {
-            existing += 1;
-            wanted.insert(wish.path, wish.attributes);
+    for group in grouping::group(wishes, device.takes_composite()) {
+        let known = device.observations.contains_key(&group.target);
+        if known || existing < max_observations {
+            existing += usize::from(!known);
+            wanted.insert(group.target.clone(), group);
         }
     }
     let mut difference = Difference::default();
-    for (path, attributes) in &wanted {
-        match device.observations.get(path) {
-            Some(observation) if observation.by_mapping && observation.attributes != *attributes => {
-                difference.changed.push(json!({
-                    "path": path.to_string(),
-                    "attributes": attributes,
-                    "now": observation.attributes,
-                }));
+    for (target, group) in &wanted {
+        let mut about = json!({ "attributes": group.attributes });
+        name_target(&mut about, target);
+        match device.observations.get(target) {
+            Some(observation) if observation.by_mapping && observation.attributes != group.attributes => {
+                about["now"] = json!(observation.attributes);
+                difference.changed.push(about);
             }
             Some(observation) if observation.by_mapping => {}
-            _ => difference.made.push(json!({ "path": path.to_string(), "attributes": attributes })),
+            _ => difference.made.push(about),
         }
     }
-    for (path, observation) in &device.observations {
-        if observation.by_mapping && !wanted.contains_key(path) {
-            difference.ended.push(json!({ "path": path.to_string(), "kept_by_command": observation.by_command }));
+    for (target, observation) in &device.observations {
+        if observation.by_mapping && !wanted.contains_key(target) {
+            let mut about = json!({ "kept_by_command": observation.by_command });
+            name_target(&mut about, target);
+            difference.ended.push(about);
         }
     }
     difference

@@ -12,18 +12,18 @@ use crate::model::version::Version;
 
 /// An observation to be made.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Group {
+pub(in crate::gateway) struct Group {
     /// What to observe.
-    pub(super) target: Target,
+    pub(in crate::gateway) target: Target,
     /// Attributes of all paths, or the shortest periods where they differ.
-    pub(super) attributes: NotificationAttributes,
+    pub(in crate::gateway) attributes: NotificationAttributes,
     /// Attributes of each path where they differ.
-    pub(super) own_attributes: Option<Box<[NotificationAttributes]>>,
+    pub(in crate::gateway) own_attributes: Option<Box<[NotificationAttributes]>>,
 }
 
 impl Device {
     /// Whether composite operations can be expected to work.
-    pub(super) fn takes_composite(&self) -> bool {
+    pub(in crate::gateway) fn takes_composite(&self) -> bool {
         let version = self.registration.as_ref().map(|registration| registration.version);
         version.is_some_and(|version| version >= Version::V1_1) && !self.formats.no_composite
     }
@@ -39,7 +39,7 @@ enum Shared {
 }
 
 /// Groups wishes as their strategies say; without `composite` each stands alone.
-pub(super) fn group(wishes: Vec<ObservationWish>, composite: bool) -> Vec<Group> {
+pub(in crate::gateway) fn group(wishes: Vec<ObservationWish>, composite: bool) -> Vec<Group> {
     let mut groups: Vec<(Shared, Vec<ObservationWish>)> = Vec::new();
     for wish in wishes {
         let shared = match wish.strategy {

@@ -12,7 +12,7 @@ pub mod answers;
 pub mod commands;
 pub mod device;
 pub mod exchange;
-mod grouping;
+pub(in crate::gateway) mod grouping;
 pub mod observation;
 mod observing;
 pub mod presence;

@@ -102,7 +102,9 @@ pub(super) async fn run(api: &Api, device: &str, body: Value, role: Role, hold: 
             }
             Answer::UnknownDevice => return Err(ApiError::unknown_device(device)),
             Answer::Failed(error) => return Err(error.into()),
-            Answer::Body(_) | Answer::Model { .. } => return Err(ApiError::unexpected_answer()),
+            Answer::Body(_) | Answer::Model { .. } | Answer::NoEndpoint { .. } => {
+                return Err(ApiError::unexpected_answer());
+            }
         }
         next = tokio::time::timeout_at(until, following.next()).await.unwrap_or_default();
     }

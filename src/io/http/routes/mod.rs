@@ -44,7 +44,7 @@ impl Api {
             Answer::Body(body) => Ok(body),
             Answer::UnknownDevice => Err(ApiError::unknown_device(device)),
             Answer::Failed(error) => Err(error.into()),
-            Answer::Command(_) | Answer::Model { .. } => Err(ApiError::unexpected_answer()),
+            Answer::Command(_) | Answer::Model { .. } | Answer::NoEndpoint { .. } => Err(ApiError::unexpected_answer()),
         }
     }
 
