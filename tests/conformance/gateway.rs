@@ -198,6 +198,11 @@ impl Gateway {
         self.now = end;
     }
 
+    /// When something falls due next.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.core.next_deadline()
+    }
+
     /// The store confirms everything that it holds, and holds nothing back any more.
     pub(crate) fn confirm(&mut self) {
         self.store_holds = false;
