@@ -164,6 +164,8 @@ impl World {
                 | Output::Event(_)
                 | Output::Value { .. }
                 | Output::Result(_)
+                | Output::Registration { .. }
+                | Output::Samples { .. }
                 | Output::Shell { .. }
                 | Output::Reload => {}
             }
