@@ -25,7 +25,17 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(93);
 impl Devices {
     /// Sends the next request if one may be sent, and puts the device under its deadline.
     pub fn advance(&mut self, services: &mut Services, key: usize) {
-        while self.table.get(key).is_some_and(|device| device.exchange.is_none() && !device.answer_pending) {
+        self.advance_alone(services, key);
+        for other in self.next_on_line(key) {
+            if self.line_is_busy(other) {
+                break;
+            }
+            self.advance_alone(services, other);
+        }
+    }
+
+    fn advance_alone(&mut self, services: &mut Services, key: usize) {
+        while !self.line_is_busy(key) {
             let Some((job, request, token)) = self.next_job(services, key) else { break };
             self.start(services, key, job, request, token);
         }
