@@ -171,6 +171,7 @@ fn listings_that_make_no_sense_are_left_out_and_told_and_many_end_at_the_bound()
     let hub = device(&mut gateway, "hub");
     assert!(hub["last_error"].as_str().unwrap().contains("is no prefix"), "{hub}");
     assert_eq!(device(&mut gateway, "hub:ok")["state"], "online");
+    gateway.broker_holds = true;
     let many: Vec<String> = (0..300).map(|number| format!("n{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut changed = listed(&observe, 2, &many);
