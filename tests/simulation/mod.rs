@@ -1,5 +1,6 @@
 //! The whole gateway in virtual time: real core, simulated host. A failing seed is printed; `SIM_SEED` replays it alone.
 
+mod blockwise;
 mod bounds;
 mod broker_outage;
 mod checks;

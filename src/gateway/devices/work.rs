@@ -208,6 +208,7 @@ impl Devices {
             offset: 0,
             size_exponent,
             restarted: false,
+            asked_again: false,
         });
         if let Some(device) = self.table.get_mut(key)
             && request.code == Code::POST
@@ -341,6 +342,17 @@ impl Devices {
         let now = services.now;
         let Some(device) = self.table.get_mut(key) else { return };
         let out_of_time = active.give_up_at.is_some_and(|give_up_at| give_up_at <= now);
+        let repeatable = match &active.job {
+            Job::Command { id } => {
+                device.commands.get(id).is_some_and(|queued| queued.command.operation.is_idempotent())
+            }
+            _ => true,
+        };
+        if repeatable && !acknowledged && !out_of_time && active.takes_second_try() {
+            let receiving = active.receiving.take();
+            self.continue_request(services, key, active, receiving);
+            return;
+        }
         if !acknowledged && !active.tried_other_words && !out_of_time {
             if let Some(alternate) = device.alternate_peer.take() {
                 // Heard from elsewhere since it registered: a NAT may have moved it.
