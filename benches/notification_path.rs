@@ -162,6 +162,8 @@ impl World {
                 | Output::Answer { .. }
                 | Output::Event(_)
                 | Output::Value { .. }
+                | Output::Trace { .. }
+                | Output::Log { .. }
                 | Output::Result(_)
                 | Output::Shell { .. }
                 | Output::Reload => {}

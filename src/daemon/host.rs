@@ -189,7 +189,7 @@ impl Host {
                     );
                 }
                 // Nobody listens to streams yet.
-                Output::Value { .. } | Output::Result(_) => {}
+                Output::Value { .. } | Output::Result(_) | Output::Trace { .. } | Output::Log { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

@@ -27,6 +27,7 @@ use super::dispatch::results::KeptResult;
 use super::journal::Journal;
 use super::services::{Held, Services};
 use super::store::{StoreWrite, StoredState};
+use super::trace::Traces;
 use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
 use crate::instrumentation::gauges::{Gauges, SinkGauges};
 use crate::instrumentation::occurrence::Occurrence;
@@ -114,6 +115,7 @@ impl Core {
             occurrences: Vec::new(),
             refused: std::collections::VecDeque::new(),
             refused_event_at: None,
+            traces: Traces::default(),
             resident_bytes: None,
         };
         let mut devices = Devices::new(&services);
@@ -171,6 +173,10 @@ impl Core {
                 }
             }
             Input::ShellDone { task, answer, trial } => self.shell_done(task, answer, trial.as_ref()),
+            Input::LogLine { line } => {
+                self.services.publish_now("bridge/log", &line);
+                self.services.outputs.push_back(Output::Log { line });
+            }
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);
@@ -191,6 +197,7 @@ impl Core {
         if self.housekeeping_at <= self.services.now {
             self.keep_house();
         }
+        self.services.end_traces();
         self.bridge.handle_timeout(&mut self.services, &mut self.devices);
         self.end_of_input();
     }
@@ -198,10 +205,15 @@ impl Core {
     /// When [`Self::handle_timeout`] is due.
     pub fn next_deadline(&self) -> Instant {
         let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
-        [self.devices.next_deadline(), sinks, Some(self.bridge.next_deadline(&self.devices))]
-            .into_iter()
-            .flatten()
-            .fold(self.housekeeping_at, Instant::min)
+        [
+            self.devices.next_deadline(),
+            sinks,
+            self.services.traces.next_deadline(),
+            Some(self.bridge.next_deadline(&self.devices)),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.housekeeping_at, Instant::min)
     }
 
     /// The next thing to do for the host.
@@ -246,9 +258,16 @@ impl Core {
         }
     }
 
-    /// Whether nothing waits for a connected sink, in memory or in flight.
+    /// Whether everything is durable and nothing waits for a connected sink, in memory or in flight.
     pub fn is_delivered(&self) -> bool {
-        self.services.sinks.iter().all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
+        let journal = &self.services.journal;
+        let written = journal.is_broken() || journal.pending().0 == 0;
+        written
+            && self
+                .services
+                .sinks
+                .iter()
+                .all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
     }
 
     pub(super) fn services(&mut self) -> &mut Services {

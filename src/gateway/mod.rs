@@ -14,6 +14,8 @@ mod own_endpoints;
 pub mod preview;
 mod queries;
 pub mod services;
+pub mod shown_message;
 pub mod store;
+pub mod trace;
 pub mod trial;
 pub mod vocabulary;

@@ -12,13 +12,14 @@ use super::delivery::sink::SinkDelivery;
 use super::devices::device::Device;
 use super::journal::Journal;
 use super::store::StoreWrite;
+use super::trace::Traces;
 use super::vocabulary::{Answer, Output, Peer, ReceiptId, RequestId, SinkIndex};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
 use crate::model::command::CommandResult;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
-use crate::model::message::Message;
+use crate::model::message::{Message, QualityOfService};
 use crate::model::object::ObjectModel;
 use crate::model::time::{Instant, WallTime};
 use crate::northbound::layout::native;
@@ -103,6 +104,8 @@ pub struct Services {
     pub refused: VecDeque<RefusedPeer>,
     /// When a refusal was told last: events of refusals are limited, their counts are not.
     pub refused_event_at: Option<Instant>,
+    /// Devices whose messages somebody looks at.
+    pub(super) traces: Traces,
     /// Resident memory of the process, as the host told last.
     pub resident_bytes: Option<u64>,
 }
@@ -121,6 +124,7 @@ impl Services {
     /// Sends a datagram now.
     pub fn transmit(&mut self, peer: Peer, bytes: Vec<u8>) {
         self.count(Occurrence::DatagramSent);
+        self.trace_outgoing(peer, &bytes);
         self.outputs.push_back(Output::Transmit { peer, bytes });
     }
 
@@ -169,6 +173,18 @@ impl Services {
                 self.retain(index, endpoint, message);
             } else {
                 self.spool(index, endpoint, message);
+            }
+        }
+    }
+
+    /// Sends one JSON body to the same place below the base of every connected sink, now or never.
+    pub fn publish_now(&mut self, leaf: &str, payload: &serde_json::Value) {
+        for index in 0..self.sinks.len() {
+            let Some(sink) = self.sinks.get_mut(index) else { continue };
+            let mut message = native::message(format!("{}/{leaf}", sink.configuration.base), payload, false);
+            message.qos = QualityOfService::AtMostOnce;
+            if sink.is_connected() && !sink.send_now(message) {
+                self.count(Occurrence::BoundReached("max_transient_waiting"));
             }
         }
     }

@@ -314,7 +314,11 @@ impl World {
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Event(event) => self.events.push(event),
                 // The simulation has no event streams and no files.
-                Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {}
+                Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }
         }

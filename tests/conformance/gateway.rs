@@ -293,8 +293,13 @@ impl Gateway {
                 }
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
-                Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
-                }
+                Output::Event(_)
+                | Output::Reload
+                | Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Shell { .. } => {}
             }
         }
         self.occurrences.extend(self.core.take_occurrences());
