@@ -12,6 +12,7 @@ use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
 use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
+use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Input, SinkIndex};
 use crate::instrumentation::metrics::Metrics;
@@ -21,6 +22,7 @@ use crate::io::files;
 use crate::io::http::HttpServer;
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
+use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
 use crate::model::time::Instant;
 use crate::northbound::layout::native;
@@ -38,8 +40,10 @@ pub struct Gateway {
     http: Option<HttpServer>,
     inputs: InputSender,
     shell: ShellHandle,
-    /// Where devices reach it.
+    /// Where devices reach it: UDP first, then TCP.
     pub lwm2m_addresses: Vec<SocketAddr>,
+    /// The same as URIs.
+    pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
 }
@@ -67,9 +71,15 @@ impl Gateway {
         for note in &notes {
             tracing::warn!(note, "store");
         }
-        let listeners = bind_all(&settings.lwm2m.udp)?;
-        let lwm2m_addresses: Vec<SocketAddr> = listeners.iter().map(UdpListener::local_address).collect();
-        configuration.listeners = lwm2m_addresses.iter().map(|address| format!("coap://{address}")).collect();
+        let (listeners, tcp) = listen_all(settings, &inputs)?;
+        let lwm2m_addresses: Vec<SocketAddr> =
+            listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
+        configuration.listeners = lwm2m_addresses
+            .iter()
+            .zip(&configuration.transports)
+            .map(|(address, transport)| format!("{}://{address}", transport.scheme()))
+            .collect();
+        let lwm2m_uris = configuration.listeners.clone();
         let mut ports = Vec::new();
         let mut sinks = Vec::new();
         for (index, sink) in settings.sinks.iter().enumerate() {
@@ -113,6 +123,7 @@ impl Gateway {
             core,
             clock,
             listeners,
+            tcp,
             store,
             sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
             sinks: ports,
@@ -122,7 +133,16 @@ impl Gateway {
             metrics,
             told_clock,
         };
-        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, shell, lwm2m_addresses, http_addresses })
+        Ok(Self {
+            host,
+            mqtt_thread: Some(mqtt_thread),
+            http,
+            inputs,
+            shell,
+            lwm2m_addresses,
+            lwm2m_uris,
+            http_addresses,
+        })
     }
 
     /// Where inputs from beside the adapters go, such as new plans.
@@ -153,15 +173,17 @@ impl Gateway {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<UdpListener>, String> {
-    addresses
-        .iter()
-        .enumerate()
-        .map(|(index, address)| {
-            let index = u16::try_from(index).map_err(|_| "lwm2m.udp lists too many addresses".to_owned())?;
-            UdpListener::bind(index, *address).map_err(|error| format!("lwm2m.udp: {error}"))
-        })
-        .collect()
+fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
+        let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
+        let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
+        match transport {
+            device::Transport::Udp => udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?),
+            device::Transport::Tcp => tcp.listen(index, address, inputs.clone()).map_err(|error| failed(&error))?,
+        }
+    }
+    Ok((udp, tcp))
 }
 
 fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguration {

@@ -81,8 +81,8 @@ async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Re
     if let Some(failure) = health {
         tell(&inputs, Input::MappingHealth { failure: Some(failure) }).await;
     }
-    for address in &gateway.lwm2m_addresses {
-        tracing::info!("LwM2M listens on coap://{address}");
+    for uri in &gateway.lwm2m_uris {
+        tracing::info!("LwM2M listens on {uri}");
     }
     for address in &gateway.http_addresses {
         tracing::info!("HTTP listens on http://{address}");

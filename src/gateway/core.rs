@@ -27,6 +27,7 @@ use super::dispatch::results::KeptResult;
 use super::journal::Journal;
 use super::services::{Held, Services};
 use super::store::{StoreWrite, StoredState};
+use super::streams::Streams;
 use super::trace::Traces;
 use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
 use crate::instrumentation::gauges::{Gauges, SinkGauges};
@@ -102,6 +103,7 @@ impl Core {
                 )
             })
             .collect();
+        let streams = Streams::new(&configuration);
         let mut services = Services {
             now,
             clock,
@@ -110,6 +112,7 @@ impl Core {
             plan,
             journal: Journal::default(),
             sinks,
+            streams,
             outputs: std::collections::VecDeque::new(),
             random: ChaCha8Rng::from_seed(seed),
             occurrences: Vec::new(),
@@ -143,8 +146,14 @@ impl Core {
         self.services.now = self.services.now.max(now);
         match input {
             Input::Datagram { peer, bytes } => self.devices.handle_datagram(&mut self.services, peer, &bytes),
+            Input::Stream { peer, connection, input } => {
+                self.devices.handle_stream(&mut self.services, peer, connection, input);
+            }
             Input::Clock { wall, synced } => self.set_clock(wall, synced),
-            Input::Durable { up_to } => self.services.journal.confirm(up_to),
+            Input::Durable { up_to } => {
+                self.services.journal.confirm(up_to);
+                self.devices.resume_streams(&mut self.services);
+            }
             Input::StoreHealth { failure } => self.store_health(failure),
             Input::SpoolRows { sink, rows } => {
                 if let Some(sink) = self.services.sinks.get_mut(sink.0) {
@@ -180,6 +189,7 @@ impl Core {
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);
+                self.devices.release_streams(&mut self.services);
                 self.bridge.publish_stop(&mut self.services);
             }
         }
@@ -194,6 +204,7 @@ impl Core {
         while let Some(key) = self.devices.poll_due(self.services.now) {
             self.devices.handle_deadline(&mut self.services, key);
         }
+        self.devices.elapse_streams(&mut self.services);
         if self.housekeeping_at <= self.services.now {
             self.keep_house();
         }
@@ -205,15 +216,12 @@ impl Core {
     /// When [`Self::handle_timeout`] is due.
     pub fn next_deadline(&self) -> Instant {
         let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
-        [
-            self.devices.next_deadline(),
-            sinks,
-            self.services.traces.next_deadline(),
-            Some(self.bridge.next_deadline(&self.devices)),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.housekeeping_at, Instant::min)
+        let streams = self.services.streams.next_deadline();
+        let traces = self.services.traces.next_deadline();
+        [self.devices.next_deadline(), sinks, streams, traces, Some(self.bridge.next_deadline(&self.devices))]
+            .into_iter()
+            .flatten()
+            .fold(self.housekeeping_at, Instant::min)
     }
 
     /// The next thing to do for the host.
@@ -253,6 +261,7 @@ impl Core {
                 .collect(),
             pending_writes,
             pending_write_bytes,
+            connections: self.services.streams.len(),
             waiting_commands: self.devices.table.iter().map(|(_, device)| device.commands.len()).sum(),
             store_broken: self.services.journal.is_broken(),
         }
@@ -433,6 +442,10 @@ impl Core {
                 Held::Answered(key) => {
                     self.devices.answer_sent(key);
                     self.devices.advance(&mut self.services, key);
+                    self.seal();
+                }
+                Held::Released { peer, connection } => {
+                    self.devices.close_released(&mut self.services, peer, connection);
                     self.seal();
                 }
                 Held::Device(key) => {

@@ -58,6 +58,7 @@ impl Core {
                 let origin = Origin { by_api: true, request: Some(request), ..Origin::default() };
                 return self.command(&device, &body, false, role, &origin).err().map(Answer::Failed);
             }
+            Query::Registrations { endpoint } => self.registrations(endpoint.as_deref()),
             Query::Own { method, path, body, role } => {
                 return self.own_endpoint(request, &method, &path, &body, role);
             }
@@ -159,7 +160,7 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "lwm2m_version": device.facts.lwm2m_version.map(|version| version.to_string()),
         "binding": registration.and_then(|registration| registration.binding.clone()),
         "queue_mode": device.in_queue_mode(),
-        "transport": "udp",
+        "transport": services.configuration.transport(device.peer.listener).as_str(),
         "address": device.peer.remote.to_string(),
         "identity": device.facts.identity,
         "sms": registration.and_then(|registration| registration.sms.clone()),

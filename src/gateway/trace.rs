@@ -31,6 +31,7 @@ use crate::model::path::Path;
 use crate::model::time::{Instant, WallTime};
 use crate::northbound::layout::native;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
+use crate::protocol::coap::tcp_frame;
 use crate::protocol::content::{self, ContentFormat};
 
 /// Devices traced at a time.
@@ -188,12 +189,17 @@ impl Devices {
 }
 
 impl Services {
-    /// Notes a datagram that leaves to a traced device.
-    pub(super) fn trace_outgoing(&mut self, peer: Peer, datagram: &[u8]) {
+    /// Notes a datagram or frame that leaves to a traced device.
+    pub(super) fn trace_outgoing(&mut self, peer: Peer, bytes: &[u8]) {
         let place = |peer: &Peer| (peer.listener, peer.remote);
         let to_peer = |window: &Window| window.peers.iter().any(|known| place(known) == place(&peer));
         let Some(index) = self.traces.windows.iter().position(to_peer) else { return };
-        let Ok(message) = Message::decode(datagram) else { return };
+        let message = if self.is_stream(peer) {
+            tcp_frame::decode(bytes, usize::MAX).ok().flatten().map(|(message, _)| message)
+        } else {
+            Message::decode(bytes).ok()
+        };
+        let Some(message) = message else { return };
         let path = path_of_request(&message);
         if let (Some(path), Some(window)) = (path, self.traces.windows.get_mut(index)) {
             window.asks(message.token, path);

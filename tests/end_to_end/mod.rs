@@ -6,6 +6,7 @@
 mod broker_credentials;
 mod broker_outage;
 mod broker_tls;
+mod coap_tcp;
 mod daemon;
 mod fleet;
 mod harness;

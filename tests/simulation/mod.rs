@@ -7,6 +7,7 @@ mod clock_jump;
 mod commands;
 mod first_light;
 mod lossy_network;
+mod own_endpoints;
 mod power_cut;
 mod queue_mode;
 mod registration;

@@ -266,6 +266,16 @@ impl Devices {
         }
     }
 
+    /// The connection ended under a command: it waits for the next one, unless it may have been carried out.
+    pub(super) fn command_interrupted(&mut self, services: &mut Services, key: usize, id: &str) {
+        let Some(queued) = self.table.get(key).and_then(|device| device.commands.get(id)) else { return };
+        if queued.command.operation.is_idempotent() {
+            self.report_queued(services, key, id);
+        } else {
+            self.finish_command(services, key, id, Outcome::Unknown);
+        }
+    }
+
     fn report_queued(&mut self, services: &mut Services, key: usize, id: &str) {
         let Some(device) = self.table.get_mut(key) else { return };
         let endpoint = device.endpoint.clone();

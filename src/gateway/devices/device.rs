@@ -195,6 +195,8 @@ pub struct Device {
     pub peer: Peer,
     /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
     pub alternate_peer: Option<Peer>,
+    /// Whether `peer` was a connection that is gone: nothing can be sent to the device until it connects again.
+    pub disconnected: bool,
     /// Online, asleep or offline.
     pub state: State,
     /// Why, in a word.
@@ -287,6 +289,7 @@ impl Device {
             registration: None,
             peer,
             alternate_peer: None,
+            disconnected: false,
             state: State::Offline,
             reason: String::new(),
             last_seen: wall,
@@ -344,7 +347,9 @@ impl Device {
 
     /// Whether the device listens now.
     pub fn listens(&self, now: Instant) -> bool {
-        self.registration.is_some() && self.awake_until.is_none_or(|awake_until| now < awake_until)
+        self.registration.is_some()
+            && !self.disconnected
+            && self.awake_until.is_none_or(|awake_until| now < awake_until)
     }
 
     /// Whether an operation has to wait since the same was asked only just now: Update triggers are spaced.

@@ -23,6 +23,7 @@ pub mod requests;
 pub mod responses;
 pub mod restoring;
 mod send;
+pub mod streaming;
 mod transfer;
 pub mod work;
 
@@ -124,6 +125,9 @@ impl Devices {
     pub fn restore(&mut self, services: &Services, endpoint: Endpoint, record: DeviceRecord) {
         let grace = services.configuration.lwm2m.lifetime_grace;
         let mut device = record.into_device(endpoint, services.now, &services.clock, grace);
+        if services.is_stream(device.peer) {
+            Self::restore_disconnected(&mut device);
+        }
         device.next_message_id = random_u16(services.now, device.endpoint.as_str());
         self.insert(device);
     }
@@ -155,6 +159,7 @@ impl Devices {
         self.end_exchange(key);
         self.forget_observations(key);
         let mut device = self.table.try_remove(key)?;
+        services.streams.leave(services.now, device.peer, key);
         self.by_endpoint.remove(&device.endpoint);
         if let Some(name) = &device.name {
             self.by_name.remove(name);
@@ -369,16 +374,21 @@ impl Devices {
         }
     }
 
-    /// Whether the store is so far behind that nothing more may be taken: unacknowledged, devices send again.
+    /// Whether the store is so far behind that no datagram may be taken: unacknowledged, devices send again.
     fn store_is_full(services: &mut Services) -> bool {
-        let (writes, bytes) = services.journal.pending();
-        let limits = &services.configuration.limits;
-        let full = !services.journal.is_broken()
-            && (writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes);
+        let full = Self::store_is_behind(services);
         if full {
             services.count(Occurrence::DatagramDropped("store_full"));
         }
         full
+    }
+
+    /// Whether the store is so far behind that nothing more may be taken.
+    fn store_is_behind(services: &Services) -> bool {
+        let (writes, bytes) = services.journal.pending();
+        let limits = &services.configuration.limits;
+        !services.journal.is_broken()
+            && (writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes)
     }
 }
 

@@ -10,7 +10,7 @@ use super::exchange::ActiveExchange;
 use super::observation::{Observation, Phase, Target};
 use super::{Devices, TokenOwner};
 use crate::gateway::services::{Held, Services};
-use crate::gateway::vocabulary::Peer;
+use crate::gateway::vocabulary::{Observed, Peer};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::attributes::NotificationAttributes;
 use crate::model::event::EventKind;
@@ -54,7 +54,9 @@ impl Devices {
         if let Phase::Active { newest, heard_at, .. } = &mut observation.phase {
             *heard_at = now;
             if let Some(sequence) = message.observe() {
-                let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
+                // RFC 8323 section 7.1: a stream keeps the order, and its Observe values say nothing.
+                let fresh = services.is_stream(peer)
+                    || newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
                 if !fresh {
                     services.count(Occurrence::StaleNotification);
                     self.acknowledge_now(services, peer, message.id, confirmable);
@@ -114,6 +116,13 @@ impl Devices {
         match self.decode_body(services, key, target.base(), message) {
             Ok(samples) => {
                 let samples = self.expected_samples(services, key, target, samples);
+                if source == ReportSource::Notify {
+                    let observed = match target {
+                        Target::Path(path) => Observed::Single(*path),
+                        Target::Composite(paths) => Observed::Composite(paths.to_vec()),
+                    };
+                    self.tell_samples(services, key, source, Some(observed), &samples);
+                }
                 self.report(services, key, &samples, source, by_command);
             }
             Err(error) => {

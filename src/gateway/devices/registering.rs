@@ -17,10 +17,14 @@ use crate::model::event::EventKind;
 use crate::protocol::coap::message::Code;
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::lwm2m::binding::Binding;
-use crate::protocol::lwm2m::registration::{MAX_PARAMETERS, RegisterRequest, parse_register, parse_update};
+use crate::protocol::lwm2m::profile_id;
+use crate::protocol::lwm2m::registration::{MAX_PARAMETERS, ObjectList, RegisterRequest, parse_register, parse_update};
 
 /// How old the stored expiry may be when an Update only moves it: spares the SD card.
 const LAZY_WRITE: Duration = Duration::from_secs(60);
+
+/// What a device is told whose profile says nothing here (Core TS 1.2.2 section 6.2.1).
+const UNKNOWN_PROFILE: &str = "the profile is not known: the device has to send its object list";
 
 impl Devices {
     pub(super) fn register(
@@ -32,13 +36,21 @@ impl Devices {
         body: &[u8],
         bytes: usize,
     ) -> Option<Reply> {
-        let request = match parse_register(query, format, body) {
+        let mut request = match parse_register(query, format, body) {
             Ok(request) => request,
             Err(refused) => {
                 services.refuse(&endpoint_of_query(query), peer, "bad_register", &refused.reason);
                 return Some(Reply::now(refused.code));
             }
         };
+        let listed = !request.objects.objects.is_empty();
+        if !profile_id::add_objects(&request.profile_ids, &mut request.objects.objects) {
+            if !listed {
+                services.refuse(&endpoint_of_query(query), peer, "unknown_profile", UNKNOWN_PROFILE);
+                return Some(Reply::now(Code::CONFLICT));
+            }
+            request.quirks.push("unknown_profile");
+        }
         let name = request.endpoint.clone().unwrap_or_default();
         let endpoint = match Endpoint::new(&name) {
             Ok(endpoint) => endpoint,
@@ -82,6 +94,7 @@ impl Devices {
         self.persist(services, key);
         self.publish_info(services, key);
         self.device_event(services, key, EventKind::Registered, "");
+        self.tell_registration(services, key, EventKind::Registered);
         self.membership_changed = true;
         // Nothing is asked of the device before it has its answer.
         let mut reply = Reply { asked_next: Some(key), ..Reply::when_durable(Code::CREATED) };
@@ -111,6 +124,8 @@ impl Devices {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.tell_registration(services, key, EventKind::Deregistered);
+        self.move_to(services, key, peer);
         let location = self.new_location(services);
         let configuration = services.configuration.clone();
         let lifetime = request
@@ -187,7 +202,7 @@ impl Devices {
             services.refuse("", peer, "unknown_location", &format!("Update of rd/{location}, which is not registered"));
             return Reply::now(Code::NOT_FOUND);
         };
-        let request = match parse_update(query, format, body) {
+        let mut request = match parse_update(query, format, body) {
             Ok(request) => request,
             Err(refused) => {
                 if let Some(device) = self.table.get_mut(key) {
@@ -198,6 +213,23 @@ impl Devices {
         };
         let grace = services.configuration.lwm2m.lifetime_grace;
         let Some(device) = self.table.get_mut(key) else { return Reply::now(Code::NOT_FOUND) };
+        if !request.profile_ids.is_empty() {
+            let listed = request.objects.is_some();
+            // A profile says nothing of the root link.
+            let mut list = request.objects.take().unwrap_or_else(|| ObjectList {
+                root: device.root().to_owned(),
+                formats: device.registration.as_ref().map(|known| known.formats.clone()).unwrap_or_default(),
+                ..ObjectList::default()
+            });
+            if !profile_id::add_objects(&request.profile_ids, &mut list.objects) {
+                if !listed {
+                    device.last_error = Some(format!("Update refused: {UNKNOWN_PROFILE}"));
+                    return Reply::now(Code::CONFLICT);
+                }
+                request.quirks.push("unknown_profile");
+            }
+            request.objects = Some(list);
+        }
         let Some(registration) = device.registration.as_mut() else { return Reply::now(Code::NOT_FOUND) };
         let mut changed = false;
         if let Some(secs) = request.lifetime_secs {
@@ -235,6 +267,7 @@ impl Devices {
         for quirk in request.quirks {
             services.note_quirk(device, quirk);
         }
+        self.move_to(services, key, peer);
         self.remember_address(key, peer);
         self.heard(services, key, peer, bytes);
         if new_objects {
@@ -247,6 +280,7 @@ impl Devices {
             self.persist(services, key);
         }
         self.device_event(services, key, EventKind::Updated, "");
+        self.tell_registration(services, key, EventKind::Updated);
         self.schedule(services, key);
         Reply { when_durable: changed || new_objects, asked_next: Some(key), ..Reply::now(Code::CHANGED) }
     }
@@ -283,6 +317,7 @@ impl Devices {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.tell_registration(services, key, kind);
         if let Some(device) = self.table.get_mut(key) {
             if let Some(registration) = device.registration.take() {
                 self.by_location.remove(&registration.location);

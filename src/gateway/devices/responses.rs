@@ -79,12 +79,34 @@ impl Devices {
             }
         }
         match self.tokens.get(&message.token).cloned() {
-            Some(TokenOwner::Exchange(key)) => {
+            Some(owner) if !self.is_on_stream(services, &owner) => {
+                self.handle_owned_response(services, peer, owner, message, bytes, confirmable);
+            }
+            _ => {
+                services.count(Occurrence::DatagramDropped("unknown_token"));
+                let reset = Message::reset(message.id).encode();
+                self.send_answer(services, peer, message.id, reset);
+            }
+        }
+    }
+
+    /// A response or notification whose token belongs to a device that may use it from there.
+    pub(super) fn handle_owned_response(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        owner: TokenOwner,
+        message: Message,
+        bytes: usize,
+        confirmable: bool,
+    ) {
+        match owner {
+            TokenOwner::Exchange(key) => {
                 self.heard(services, key, peer, bytes);
                 self.acknowledge_now(services, peer, message.id, confirmable);
                 self.handle_answer(services, key, message);
             }
-            Some(TokenOwner::Observation(key, target)) => {
+            TokenOwner::Observation(key, target) => {
                 self.heard(services, key, peer, bytes);
                 let cancelling = self.table.get(key).is_some_and(|device| {
                     device.exchange.as_ref().is_some_and(|active| active.exchange.token() == message.token)
@@ -95,11 +117,6 @@ impl Devices {
                 } else {
                     self.handle_notification(services, key, &target, peer, &message, confirmable);
                 }
-            }
-            None => {
-                services.count(Occurrence::DatagramDropped("unknown_token"));
-                let reset = Message::reset(message.id).encode();
-                self.send_answer(services, peer, message.id, reset);
             }
         }
     }

@@ -30,6 +30,7 @@ impl Devices {
         let format = format.map_or(ContentFormat::SENML_CBOR, ContentFormat);
         let mut reply = match self.decode_payload(services, key, Path::ROOT, Some(format), body) {
             Ok(samples) => {
+                self.tell_samples(services, key, ReportSource::Send, None, &samples);
                 self.report(services, key, &samples, ReportSource::Send, false);
                 Reply::when_durable(Code::CHANGED)
             }

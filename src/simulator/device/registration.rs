@@ -15,6 +15,7 @@ use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::ContentFormat;
+use crate::simulator::script::Profile;
 use crate::simulator::send_pack;
 use crate::simulator::transmission::{Due, Transmission};
 
@@ -226,9 +227,9 @@ impl SimulatedDevice {
         self.stay_awake(now);
         let mut request = ClientRequest::new(Purpose::Register, Code::POST, vec![b"rd".to_vec()]);
         request.query = self.registration_query();
-        request.format = Some(ContentFormat::LINK_FORMAT);
         request.body =
             self.script.misbehaviour.registers_with_payload.clone().unwrap_or_else(|| self.links().into_bytes());
+        request.format = (!request.body.is_empty()).then_some(ContentFormat::LINK_FORMAT);
         self.waiting_requests.push_back(request);
     }
 
@@ -377,6 +378,11 @@ impl SimulatedDevice {
             return;
         }
         self.emit(DeviceEvent::RegistrationFailed { code });
+        if code == Some(Code::CONFLICT) && self.profile().is_some() {
+            self.profile_refused = true;
+            self.begin_registration(now);
+            return;
+        }
         let lower = match self.version {
             version if version > Version::V1_1 => Some(Version::V1_1),
             Version::V1_1 => Some(Version::V1_0),
@@ -415,7 +421,13 @@ impl SimulatedDevice {
             query.push("Q".to_owned());
         }
         query.extend(script.register_arguments.iter().cloned());
+        query.extend(self.profile().map(|profile| format!("pid={}", profile.id)));
         query
+    }
+
+    /// The profile to register with: none for older versions, or after the server refused it.
+    fn profile(&self) -> Option<&Profile> {
+        self.script.profile.as_ref().filter(|_| self.version >= Version::V1_2 && !self.profile_refused)
     }
 
     fn links(&self) -> String {
@@ -424,7 +436,13 @@ impl SimulatedDevice {
         } else {
             Vec::new()
         };
-        self.tree.registration_links(&self.script.root, &several)
+        let Some(profile) = self.profile() else {
+            return self.tree.registration_links(&self.script.root, &several);
+        };
+        let mut unlisted = self.tree.clone();
+        profile.objects.iter().for_each(|object| unlisted.remove(Path::object(*object)));
+        let rest = unlisted.registration_links(&self.script.root, &[]);
+        if rest.is_empty() { rest } else { unlisted.registration_links(&self.script.root, &several) }
     }
 }
 
