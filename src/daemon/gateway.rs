@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
+use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
 use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
@@ -52,7 +53,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Says which part could not be made and what to do.
-    pub fn build(settings: &Settings, knowledge: &Knowledge) -> Result<Self, String> {
+    pub fn build(settings: &Settings, knowledge: &Knowledge, log: LogControl) -> Result<Self, String> {
         files::make_folder(&settings.gateway.data_dir)
             .map_err(|error| format!("gateway.data_dir {}: {error}", settings.gateway.data_dir.display()))?;
         let (inputs, receiver) = mpsc::channel(MAX_WAITING_BATCHES);
@@ -113,7 +114,7 @@ impl Gateway {
                 store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
-        let shell = shell::start(settings.clone(), inputs.clone())
+        let shell = shell::start(settings.clone(), log, inputs.clone())
             .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);

@@ -193,7 +193,12 @@ impl Host {
                     );
                 }
                 // Nobody listens to streams yet.
-                Output::Value { .. } | Output::Result(_) | Output::Registration { .. } | Output::Samples { .. } => {}
+                Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Registration { .. }
+                | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -189,6 +190,11 @@ pub enum Input {
         /// For a dry run: what would be in force. The core adds which observations would change.
         trial: Option<Trial>,
     },
+    /// A line of the log, while somebody asked for them.
+    LogLine {
+        /// `{ts, level, target, message, ..}`.
+        line: serde_json::Value,
+    },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
         /// Bytes.
@@ -274,7 +280,7 @@ pub enum Query {
     /// Opens (or with zero closes) the join window.
     PermitJoin {
         /// For how long.
-        duration: std::time::Duration,
+        duration: Duration,
     },
     /// Whether every part works.
     Ready,
@@ -357,10 +363,12 @@ pub enum ShellWork {
     },
     /// The configuration in force, without secrets.
     ConfigGet,
-    /// Changes the filter of the log until the next start, and whether lines go to the sinks.
+    /// Changes the filter of the log for a while, and sends its lines to the sinks meanwhile.
     LogLevel {
-        /// A filter in the syntax of `tracing`; `None` leaves it.
+        /// A filter in the syntax of `tracing`; `None`: the configured one again, and no more lines.
         level: Option<String>,
+        /// For how long.
+        duration: Duration,
     },
     /// Ends the process cleanly so that the service manager starts it anew.
     Restart,
@@ -517,6 +525,28 @@ pub enum Output {
     },
     /// A result of a command, durable: for event streams.
     Result(CommandResult),
+    /// A message to or from a device that is traced, for event streams.
+    Trace {
+        /// The device.
+        endpoint: Endpoint,
+        /// When.
+        ts: WallTime,
+        /// Whether it came from the device.
+        incoming: bool,
+        /// Our address, as far as it is known.
+        local: Option<SocketAddr>,
+        /// The device's address.
+        remote: SocketAddr,
+        /// The CoAP message as it would be in a UDP datagram; payloads that may hold credentials are zeros.
+        bytes: Vec<u8>,
+        /// The same for people: `{ts, direction, remote, type, code, id, token, options, path, payload, summary}`.
+        line: serde_json::Value,
+    },
+    /// A line of the log, for event streams.
+    Log {
+        /// `{ts, level, target, message, ..}`.
+        line: serde_json::Value,
+    },
     /// Do this outside the core, then answer [`Input::ShellDone`].
     Shell {
         /// For the answer.

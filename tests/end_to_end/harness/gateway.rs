@@ -167,6 +167,13 @@ impl Gateway {
         (code.unwrap_or_else(|| panic!("lwm2mqtt goes on:\n{}", process.last_errors())), process.errors())
     }
 
+    /// Waits until it has ended by itself; answers its exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let mut process = self.process.take().expect("a running gateway");
+        let code = process.exit_code_within(PATIENCE);
+        code.unwrap_or_else(|| panic!("lwm2mqtt goes on:\n{}", process.last_errors()))
+    }
+
     /// Another command of the same binary with the same configuration.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(binary());
