@@ -158,7 +158,15 @@ impl World {
                 Output::ReadRetained { sink, .. } => {
                     self.inputs.push_back(Input::RetainedRows { sink, rows: Vec::new() });
                 }
-                Output::AcknowledgeInbound { .. } | Output::Answer { .. } | Output::Event(_) | Output::Reload => {}
+                Output::AcknowledgeInbound { .. }
+                | Output::Answer { .. }
+                | Output::Event(_)
+                | Output::Value { .. }
+                | Output::Result(_)
+                | Output::Registration { .. }
+                | Output::Samples { .. }
+                | Output::Shell { .. }
+                | Output::Reload => {}
             }
         }
         self.core.take_occurrences();

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
+use super::shell::{self, ShellHandle};
 use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::{Core, Start};
@@ -35,7 +36,7 @@ pub struct Gateway {
     mqtt_thread: Option<std::thread::JoinHandle<()>>,
     http: Option<HttpServer>,
     inputs: InputSender,
-    reload_asked: mpsc::Receiver<()>,
+    shell: ShellHandle,
     /// Where devices reach it.
     pub lwm2m_addresses: Vec<SocketAddr>,
     /// Where the API is.
@@ -102,7 +103,8 @@ impl Gateway {
                 store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
-        let (reload, reload_asked) = mpsc::channel(1);
+        let shell = shell::start(settings.clone(), inputs.clone())
+            .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
@@ -115,11 +117,11 @@ impl Gateway {
             sinks: ports,
             inputs: receiver,
             answers,
-            reload,
+            shell: shell.clone(),
             metrics,
             told_clock,
         };
-        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, reload_asked, lwm2m_addresses, http_addresses })
+        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, shell, lwm2m_addresses, http_addresses })
     }
 
     /// Where inputs from beside the adapters go, such as new plans.
@@ -127,13 +129,12 @@ impl Gateway {
         self.inputs.clone()
     }
 
-    /// Told when somebody asks for a reload.
-    pub fn take_reload_asked(&mut self) -> mpsc::Receiver<()> {
-        let (_, never) = mpsc::channel(1);
-        std::mem::replace(&mut self.reload_asked, never)
+    /// The way to the shell, for reloads asked for by signals.
+    pub fn shell(&self) -> ShellHandle {
+        self.shell.clone()
     }
 
-    /// Runs until `stop` resolves, then drains and closes everything.
+    /// Runs until `stop` resolves or a request asks for a restart, then drains and closes everything.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { host, mqtt_thread, http, inputs, .. } = self;
         drop(inputs);

@@ -1,7 +1,8 @@
 //! The loop around the core: waits for datagrams, inputs and deadlines, and carries out what the core wants.
 //!
 //! One turn takes everything that is there up to its budget, then hands the writes of all of it to the store as one
-//! batch and flushes the sockets: a wake-up costs more than what it brings. Nothing here waits for a sink or the store.
+//! batch and flushes the sockets: a wake-up costs more than what it brings. Nothing here waits for a sink, the store or
+//! the shell.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::shell::ShellHandle;
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::Core;
 use crate::gateway::store::{SinkName, StoreBatch};
-use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, SinkIndex, SinkInput};
+use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
@@ -64,8 +66,8 @@ pub struct Host {
     pub inputs: mpsc::Receiver<Vec<Input>>,
     /// Where answers to API callers go.
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
-    /// Told when somebody asks for a reload.
-    pub reload: mpsc::Sender<()>,
+    /// Files, log and process.
+    pub shell: ShellHandle,
     /// Counters.
     pub metrics: Metrics,
     /// The wall clock as the core was told it.
@@ -73,7 +75,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Runs until `stop` resolves, then says `offline`, drains and closes.
+    /// Runs until `stop` resolves or a request asks for a restart, then says `offline`, drains and closes.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut turn = Turn::default();
         let mut look_at = self.clock.now() + LOOK_INTERVAL;
@@ -107,7 +109,13 @@ impl Host {
                 look_at = now + LOOK_INTERVAL;
                 self.look_around(&mut turn);
             }
+            let late = std::mem::take(&mut turn.late);
+            self.take(late, &mut turn);
             self.finish_turn(&mut turn);
+            if turn.restarting {
+                tracing::info!("a restart was asked for");
+                break;
+            }
         }
         self.stop(turn).await;
     }
@@ -136,8 +144,10 @@ impl Host {
                 // The core sends everything unacknowledged anew.
                 port.waiting.clear();
             }
+            let done = if let Input::ShellDone { task, answer: Ok(_), .. } = &input { Some(*task) } else { None };
             self.core.handle_input(self.clock.now(), input);
             self.drain(turn);
+            turn.restarting |= done.is_some() && done == turn.restart;
         }
     }
 
@@ -178,15 +188,17 @@ impl Host {
                         "event"
                     );
                 }
-                // Nobody listens to streams yet, and no request is passed on to the shell.
+                // Nobody listens to streams yet.
                 Output::Value { .. } | Output::Result(_) | Output::Registration { .. } | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
-                    tracing::error!(?task, ?work, "nobody works for the shell");
+                    if work == ShellWork::Restart {
+                        turn.restart = Some(task);
+                    }
+                    if let Err(answer) = self.shell.work(task, work) {
+                        turn.late.push(*answer);
+                    }
                 }
-                Output::Reload => {
-                    // One reload in waiting stands for all that were asked for.
-                    let _ = self.reload.try_send(());
-                }
+                Output::Reload => self.shell.reload(),
             }
         }
     }
@@ -292,6 +304,12 @@ struct Turn {
     datagrams: Vec<(Peer, Vec<u8>)>,
     batch: Option<StoreBatch>,
     reads: Vec<Read>,
+    /// Inputs that came up while outputs were drained.
+    late: Vec<Input>,
+    /// The task of a restart that was asked for.
+    restart: Option<TaskId>,
+    /// Whether it was answered, so that the process may end.
+    restarting: bool,
 }
 
 impl Turn {

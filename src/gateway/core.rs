@@ -170,7 +170,7 @@ impl Core {
                     self.services.outputs.push_back(Output::Answer { request, answer });
                 }
             }
-            Input::ShellDone { task, answer, trial } => self.shell_done(task, answer, trial.as_deref()),
+            Input::ShellDone { task, answer, trial } => self.shell_done(task, answer, trial.as_ref()),
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);

@@ -16,4 +16,5 @@ pub mod preview;
 mod queries;
 pub mod services;
 pub mod store;
+pub mod trial;
 pub mod vocabulary;

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::bridge_requests::Asker;
 use super::core::Core;
 use super::devices::device::Device;
-use super::devices::observation::Phase;
+use super::devices::observation::{Phase, Target};
 use super::dispatch::record::Origin;
 use super::services::Services;
 use super::vocabulary::{Answer, Query, RequestId};
@@ -107,6 +107,14 @@ impl Core {
     }
 }
 
+/// Says what an observation is of: `path`, or `paths`.
+pub(super) fn name_target(about: &mut Json, target: &Target) {
+    match target {
+        Target::Path(path) => about["path"] = path.to_string().into(),
+        Target::Composite(paths) => about["paths"] = json!(paths),
+    }
+}
+
 fn device_json(device: &Device, services: &Services) -> Json {
     let registration = device.registration.as_ref();
     let objects: serde_json::Map<String, Json> = device
@@ -122,14 +130,16 @@ fn device_json(device: &Device, services: &Services) -> Json {
     let observations: Vec<Json> = device
         .observations
         .iter()
-        .map(|(path, observation)| {
+        .map(|(target, observation)| {
             let state = match observation.phase {
                 Phase::Wanted { .. } => "wanted",
                 Phase::Active { .. } => "active",
                 Phase::Cancelling { .. } => "cancelling",
                 Phase::Refused { .. } => "refused",
             };
-            json!({ "path": path.to_string(), "state": state, "attributes": observation.attributes })
+            let mut about = json!({ "state": state, "attributes": observation.attributes });
+            name_target(&mut about, target);
+            about
         })
         .collect();
     json!({

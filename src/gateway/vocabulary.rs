@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::configuration::Role;
+use super::devices::observation::Target;
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
@@ -17,7 +18,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
-use crate::model::report::{DeviceFacts, ReportSource, Sample};
+use crate::model::report::{DeviceFacts, Sample};
 use crate::model::time::WallTime;
 use crate::northbound::leshan::Registration;
 
@@ -51,6 +52,15 @@ pub struct RequestId(pub u64);
 /// Work of the shell that the core asked for, until it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
+
+/// What would be in force after a change that was only tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// All mapping files, compiled.
+    pub plan: Arc<Plan>,
+    /// All object definitions.
+    pub model: Arc<ObjectModel>,
+}
 
 /// What happens to the core.
 #[derive(Clone, Debug)]
@@ -128,8 +138,8 @@ pub enum Input {
         task: TaskId,
         /// What to tell whoever asked: the `data` of the response, or why not.
         answer: Result<serde_json::Value, CommandError>,
-        /// For a dry run: the plan that would be in force. The core adds which observations would change.
-        trial: Option<Arc<Plan>>,
+        /// For a dry run: what would be in force. The core adds which observations would change.
+        trial: Option<Trial>,
     },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
@@ -347,15 +357,6 @@ pub enum CommandProgress {
     Result(CommandResult),
 }
 
-/// The paths of an observation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observed {
-    /// One path.
-    Single(Path),
-    /// Several in one (Observe-Composite), or one asked for that way.
-    Composite(Vec<Path>),
-}
-
 /// What the core wants done.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -443,10 +444,8 @@ pub enum Output {
     Samples {
         /// The device.
         endpoint: Endpoint,
-        /// By which way.
-        source: ReportSource,
-        /// What was observed, for notifications.
-        observed: Option<Observed>,
+        /// What was observed, for notifications; `None`: it came by a Send.
+        observed: Option<Target>,
         /// The samples of one payload.
         samples: Vec<Sample>,
     },

@@ -48,7 +48,7 @@ pub use downlink::DesiredWrite;
 pub use examples::{ExampleMessages, ExpectedMessage};
 pub use explain::{ExplainStep, Verdict};
 pub use http::{OwnEndpoint, OwnOperation, OwnRequest, OwnRole};
-pub use plan::{DeviceSettings, Plan, QueueMode, Selection};
+pub use plan::{DeviceSettings, ObserveStrategy, Plan, QueueMode, Selection};
 pub use problem::{Compiled, MappingFile, Problem, Severity};
 pub use publish::{OwnMessage, PublishSource, SinkReference};
 pub use schema::json_schema;

@@ -62,6 +62,30 @@ impl Selection {
     }
 }
 
+/// How the observations of a file's rules are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObserveStrategy {
+    /// One observation for each path.
+    #[default]
+    Single,
+    /// One composite observation for all paths of a device.
+    CompositeAll,
+    /// One composite observation for each object.
+    CompositeByObject,
+    /// Composite observations of the paths whose attributes agree.
+    Auto,
+}
+
+impl ObserveStrategy {
+    /// The words of mapping files.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("single", Self::Single),
+        ("composite_all", Self::CompositeAll),
+        ("composite_by_object", Self::CompositeByObject),
+        ("auto", Self::Auto),
+    ];
+}
+
 /// When queue mode applies to a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueMode {

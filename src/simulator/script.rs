@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::model::path::Path;
 use crate::model::value::Value;
 use crate::model::version::Version;
+use crate::protocol::coap::block::Block;
+use crate::protocol::coap::message::Code;
 use crate::protocol::content::ContentFormat;
 
 use super::tree::ObjectTree;
@@ -56,6 +58,22 @@ pub struct Misbehaviour {
     pub forgets_observation_when_lost: bool,
     /// The registration carries these bytes instead of the object links.
     pub registers_with_payload: Option<Vec<u8>>,
+    /// Every request is acknowledged empty, and no answer follows.
+    pub acknowledges_and_falls_silent: bool,
+    /// The same for FETCH and iPATCH alone, as Wakaama does.
+    pub acknowledges_composites_and_falls_silent: bool,
+    /// FETCH and iPATCH are refused with this code.
+    pub refuses_composites: Option<Code>,
+    /// Answers carry a token that nobody asked under.
+    pub answers_under_other_token: bool,
+    /// Block options of answers name the block after the right one.
+    pub answers_with_next_block: bool,
+    /// Values in answers and notifications stand under the next instance of their object.
+    pub answers_for_next_instance: bool,
+    /// Answers and notifications lack the Content-Format.
+    pub omits_content_format: bool,
+    /// The ETag of the first so many large bodies changes between their blocks.
+    pub changes_etags: u32,
 }
 
 /// A resource whose value drifts by a bounded random walk.
@@ -113,6 +131,11 @@ pub struct DeviceScript {
     pub transmission: TransmissionParameters,
     /// Largest body of a write in blocks; more is answered 4.13.
     pub max_body_bytes: usize,
+    /// Size exponent of the largest block that the device sends or takes, 0 to 6: 16 to 1,024 bytes.
+    pub block_size_exponent: u8,
+    /// What happens to a larger first block of a write: refused with 4.13 and the size to use, or taken with the size
+    /// to use from then on.
+    pub refuses_larger_blocks: bool,
     /// Faults.
     pub misbehaviour: Misbehaviour,
     /// Values that drift.
@@ -149,6 +172,8 @@ impl DeviceScript {
             registration_retry: Duration::from_secs(10),
             transmission: TransmissionParameters::default(),
             max_body_bytes: 1024 * 1024,
+            block_size_exponent: Block::MAX_SIZE_EXPONENT,
+            refuses_larger_blocks: false,
             misbehaviour: Misbehaviour::default(),
             walks: Vec::new(),
         }
@@ -166,6 +191,18 @@ impl DeviceScript {
             self.formats.push(ContentFormat::LWM2M_CBOR);
         }
         self
+    }
+
+    /// Whether a request body may have this format: one of `formats`, or the SenML-ETCH form of one of them, which
+    /// came with 1.2.
+    #[must_use]
+    pub(super) fn reads(&self, format: ContentFormat) -> bool {
+        let plain = match format {
+            ContentFormat::SENML_ETCH_JSON if self.lwm2m >= Version::V1_2 => ContentFormat::SENML_JSON,
+            ContentFormat::SENML_ETCH_CBOR if self.lwm2m >= Version::V1_2 => ContentFormat::SENML_CBOR,
+            other => other,
+        };
+        self.formats.contains(&plain)
     }
 
     /// Adds a resource that a server can read.

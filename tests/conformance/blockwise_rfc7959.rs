@@ -315,12 +315,16 @@ fn rfc7959_2_9_3_a_first_piece_that_is_too_large_is_sent_again_smaller() {
 }
 
 #[test]
-fn rfc7959_2_9_2_a_device_that_lost_pieces_fails_the_write() {
+fn rfc7959_2_9_2_a_write_begins_anew_once_when_the_device_lost_pieces() {
     let mut gateway = Gateway::new();
     let (_, first) = large_write(&mut gateway);
     gateway.receive(peer(1), &with_block(answer(&first, Code::CONTINUE), BLOCK1, 0, true, 1024));
     let second = gateway.next_sent().unwrap();
     gateway.receive(peer(1), &answer(&second, Code::REQUEST_ENTITY_INCOMPLETE));
+    let again = gateway.next_sent().unwrap();
+    assert_eq!(block(&again, BLOCK1), Some((0, true, 1024)));
+    assert_ne!(again.token, first.token);
+    gateway.receive(peer(1), &answer(&again, Code::REQUEST_ENTITY_INCOMPLETE));
     assert_eq!(gateway.result("dev", "w").unwrap()["code"], "4.08");
     assert_eq!(gateway.next_sent(), None);
 }

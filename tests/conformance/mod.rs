@@ -4,6 +4,7 @@ mod blockwise_rfc7959;
 mod coap_differential;
 mod coap_rfc7252;
 mod coap_vectors;
+mod composite_core;
 pub(crate) mod gateway;
 mod lwm2m_vectors;
 mod observe_rfc7641;

@@ -15,3 +15,4 @@ mod kill_nine;
 mod mqtt_sink;
 mod mqtt_versions;
 mod real_clients;
+mod remote;

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::Devices;
 use super::device::{Desired, Device};
+use super::observation::Target;
 use crate::gateway::dispatch::queue::QueuedCommand;
 use crate::gateway::dispatch::record::{CommandRecord, Origin};
 use crate::gateway::dispatch::results::KeptResult;
@@ -390,7 +391,7 @@ impl Devices {
                 continue;
             }
             for path in paths {
-                device.request_read(path);
+                device.request_read(Target::Path(path));
             }
         }
         self.advance(services, key);
@@ -460,9 +461,15 @@ fn conflict() -> Outcome {
 pub(super) fn charged_bytes(command: &Command) -> usize {
     const COMMAND_COST: usize = 512;
     let values = match &command.operation {
-        Operation::Write { values, .. } | Operation::WriteUpdate { values, .. } | Operation::Create { values, .. } => {
+        Operation::Write { values, .. }
+        | Operation::WriteUpdate { values, .. }
+        | Operation::Create { values, .. }
+        | Operation::WriteComposite { values } => {
             values.values().map(|value| value.as_str().map_or(16, str::len)).sum()
         }
+        Operation::ReadComposite { paths }
+        | Operation::ObserveComposite { paths }
+        | Operation::CancelObserveComposite { paths, .. } => paths.len() * size_of::<crate::model::path::Path>(),
         Operation::Execute { arguments, .. } => arguments.as_ref().map_or(0, String::len),
         _ => 0,
     };

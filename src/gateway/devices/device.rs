@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{ActiveExchange, Job};
-use super::observation::Observation;
+use super::observation::{Observation, Target};
 use crate::gateway::dispatch::queue::CommandQueue;
 use crate::gateway::vocabulary::Peer;
 use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
@@ -129,6 +129,12 @@ pub struct FormatMemory {
     /// The same for instances and multiple-instance resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple: Option<u16>,
+    /// The same for the bodies of composite operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composite: Option<u16>,
+    /// Paths are observed one by one: the device refused a composite operation, or never answered it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_composite: bool,
 }
 
 /// A desired value set by the cloud.
@@ -188,10 +194,10 @@ pub struct Device {
     pub exchange: Option<ActiveExchange>,
     /// Next message id towards the device.
     pub next_message_id: u16,
-    /// Observations by path.
-    pub observations: BTreeMap<Path, Observation>,
+    /// Observations by what they observe.
+    pub observations: BTreeMap<Target, Observation>,
     /// Reads to do at the next occasion.
-    pub reads: VecDeque<Path>,
+    pub reads: VecDeque<Target>,
     /// Reads to do at each wake-up.
     pub reads_on_wake: Vec<Path>,
     /// Periodic reads.
@@ -336,9 +342,9 @@ impl Device {
     }
 
     /// Asks for a read at the next occasion; asking twice is asking once.
-    pub fn request_read(&mut self, path: Path) {
-        if !self.reads.contains(&path) {
-            self.reads.push_back(path);
+    pub fn request_read(&mut self, target: Target) {
+        if !self.reads.contains(&target) {
+            self.reads.push_back(target);
         }
     }
 

@@ -1,8 +1,8 @@
 //! The one request that is under way to a device, and why it was sent.
 
+use super::observation::Target;
 use crate::gateway::dispatch::attempt::Request;
 use crate::gateway::vocabulary::Peer;
-use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::Exchange;
@@ -13,23 +13,25 @@ use crate::protocol::coap::message::Message;
 pub enum Job {
     /// Write-Attributes before an Observe.
     WriteAttributes {
-        /// The path to be observed.
-        path: Path,
+        /// What is to be observed.
+        target: Target,
+        /// Which of its paths got attributes.
+        position: usize,
     },
     /// Observe for the mapping.
     Observe {
-        /// The path.
-        path: Path,
+        /// What.
+        target: Target,
     },
     /// End an observation.
     Cancel {
-        /// The path.
-        path: Path,
+        /// What was observed.
+        target: Target,
     },
     /// Read for the mapping.
     Read {
-        /// The path.
-        path: Path,
+        /// What.
+        target: Target,
     },
     /// A command.
     Command {
@@ -51,6 +53,15 @@ pub struct Receiving {
     pub restarted: bool,
 }
 
+/// Why a body did not arrive as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransferError {
+    /// Twice a piece came that was not asked for; says which.
+    WrongPiece(String),
+    /// It exceeds a bound, whose name this is.
+    TooLarge(&'static str),
+}
+
 /// A body that leaves in Block1 pieces.
 #[derive(Clone, Debug)]
 pub struct Sending {
@@ -60,6 +71,8 @@ pub struct Sending {
     pub offset: usize,
     /// Size exponent of the pieces.
     pub size_exponent: u8,
+    /// Whether the device lost the beginning once already (4.08).
+    pub restarted: bool,
 }
 
 /// A request under way.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Devices;
 use super::device::{Device, State};
+use super::observation::Target;
 use crate::gateway::configuration::Configuration;
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
@@ -55,7 +56,7 @@ impl Devices {
         let was_asleep = device.state == State::Asleep;
         if was_asleep {
             for path in device.reads_on_wake.clone() {
-                device.request_read(path);
+                device.request_read(Target::Path(path));
             }
         }
         self.set_state(services, key, State::Online, "");

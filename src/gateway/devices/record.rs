@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::device::{Desired, Device, FormatMemory, Registration, State};
-use super::observation::Observation;
+use super::observation::{Observation, Target};
 use crate::gateway::clock::WallClock;
 use crate::gateway::vocabulary::Peer;
 use crate::model::attributes::NotificationAttributes;
@@ -70,10 +70,16 @@ struct RegistrationRecord {
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct ObservationRecord {
+    /// What is observed; the root where `paths` says it.
     path: Path,
+    /// The paths of a composite observation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<Path>,
     token: String,
     #[serde(default)]
     attributes: NotificationAttributes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    own_attributes: Option<Box<[NotificationAttributes]>>,
     by_mapping: bool,
     by_command: bool,
 }
@@ -97,11 +103,17 @@ impl DeviceRecord {
         let observations = device
             .observations
             .iter()
-            .filter_map(|(path, observation)| {
+            .filter_map(|(target, observation)| {
+                let paths = match target {
+                    Target::Path(_) => Vec::new(),
+                    Target::Composite(paths) => paths.to_vec(),
+                };
                 Some(ObservationRecord {
-                    path: *path,
+                    path: target.base(),
+                    paths,
                     token: data_encoding::HEXLOWER.encode(observation.token()?.as_bytes()),
                     attributes: observation.attributes.clone(),
+                    own_attributes: observation.own_attributes.clone(),
                     by_mapping: observation.by_mapping,
                     by_command: observation.by_command,
                 })
@@ -176,9 +188,15 @@ impl DeviceRecord {
             let token = data_encoding::HEXLOWER.decode(observation.token.as_bytes()).ok();
             if let Some(token) = token.and_then(|token| Token::new(&token)) {
                 let mut restored = Observation::restored(token, observation.attributes, now);
+                restored.own_attributes = observation.own_attributes;
                 restored.by_mapping = observation.by_mapping;
                 restored.by_command = observation.by_command;
-                device.observations.insert(observation.path, restored);
+                let target = if observation.paths.is_empty() {
+                    Target::Path(observation.path)
+                } else {
+                    Target::composite(&observation.paths)
+                };
+                device.observations.insert(target, restored);
             }
         }
         device

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Devices;
 use super::device::{Device, Registration, State};
-use super::observation::{Observation, Phase};
+use super::grouping;
+use super::observation::{Observation, Phase, Target};
 use super::requests::Reply;
 use crate::gateway::configuration::{Refusal, UnknownDevices};
 use crate::gateway::services::Services;
@@ -73,7 +74,7 @@ impl Devices {
         self.select_mapping(services, key);
         if let Some(device) = self.table.get_mut(key) {
             for path in device.reads_on_register.clone() {
-                device.request_read(path);
+                device.request_read(Target::Path(path));
             }
         }
         self.persist(services, key);
@@ -311,12 +312,13 @@ impl Devices {
             observation.by_mapping = false;
         }
         let limit = services.configuration.limits.max_observations_per_device;
-        for wish in wishes.observations {
-            if let Some(existing) = device.observations.get_mut(&wish.path) {
+        for group in grouping::group(wishes.observations, device.takes_composite()) {
+            if let Some(existing) = device.observations.get_mut(&group.target) {
                 existing.by_mapping = true;
-                if existing.attributes != wish.attributes {
+                if existing.attributes != group.attributes || existing.own_attributes != group.own_attributes {
                     // Core TS 1.2.2 section 5.1.2 leaves the effect of new attributes on a live observation open.
-                    existing.attributes = wish.attributes;
+                    existing.attributes = group.attributes;
+                    existing.own_attributes = group.own_attributes;
                     match existing.phase {
                         Phase::Active { token, .. } => existing.phase = Phase::Cancelling { token },
                         Phase::Cancelling { .. } => {}
@@ -324,12 +326,14 @@ impl Devices {
                     }
                 }
             } else if device.observations.len() < limit {
-                let mut observation = Observation::wanted(wish.attributes);
+                let mut observation = Observation::wanted(group.attributes);
+                observation.own_attributes = group.own_attributes;
                 observation.by_mapping = true;
-                device.observations.insert(wish.path, observation);
+                device.observations.insert(group.target, observation);
             } else {
                 services.count(Occurrence::BoundReached("max_observations_per_device"));
-                device.last_error = Some(format!("{} is not observed: the device has {limit} observations", wish.path));
+                device.last_error =
+                    Some(format!("{} is not observed: the device has {limit} observations", group.target));
             }
         }
         device.observations.retain(|_, observation| {

@@ -6,13 +6,13 @@ use super::Devices;
 use super::TokenOwner;
 use super::device::{Device, State};
 use super::exchange::{ActiveExchange, Job, Sending};
-use super::observation::Phase;
+use super::observation::{Phase, Target};
+use super::responses::target_of;
 use crate::gateway::dispatch::attempt::{self, Request};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{ErrorKind, Operation, Outcome, WhenAsleep};
-use crate::model::event::EventKind;
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
@@ -103,38 +103,39 @@ impl Devices {
         let device = self.table.get_mut(key)?;
         let queued = device.commands.get(id)?;
         let (operation, format) = (queued.command.operation.clone(), queued.command.format);
+        if let Some(error) = attempt::beyond_version(device, &operation) {
+            self.finish_command(services, key, id, Outcome::Failed { code: None, error: Some(error) });
+            return None;
+        }
+        let target = target_of(&operation);
         let mut token = None;
         let mut effective = operation.clone();
-        if let Operation::Observe { path, .. } = operation {
-            if let Some(observation) = device.observations.get_mut(&path) {
-                // The mapping observes it already: the values only go to one more place.
-                observation.by_command = true;
-                if matches!(observation.phase, Phase::Active { .. } | Phase::Wanted { .. }) {
-                    effective = Operation::Read { path };
+        match (&operation, target) {
+            (Operation::Observe { .. } | Operation::ObserveComposite { .. }, Some(target)) => {
+                if let Some(observation) = device.observations.get_mut(&target) {
+                    // The mapping observes it already: the values only go to one more place.
+                    observation.by_command = true;
+                    if matches!(observation.phase, Phase::Active { .. } | Phase::Wanted { .. }) {
+                        effective = match target {
+                            Target::Path(path) => Operation::Read { path },
+                            Target::Composite(paths) => Operation::ReadComposite { paths: paths.to_vec() },
+                        };
+                    }
+                } else if device.observations.len() >= services.configuration.limits.max_observations_per_device {
+                    services.count(Occurrence::BoundReached("max_observations_per_device"));
+                    let message = format!("the device has {} observations already", device.observations.len());
+                    self.finish_command(services, key, id, Outcome::failed(ErrorKind::QueueFull, message));
+                    return None;
                 }
-            } else if device.observations.len() >= services.configuration.limits.max_observations_per_device {
-                services.count(Occurrence::BoundReached("max_observations_per_device"));
-                let message = format!("the device has {} observations already", device.observations.len());
-                self.finish_command(services, key, id, Outcome::failed(ErrorKind::QueueFull, message));
-                return None;
             }
-        } else if let Operation::CancelObserve { path, .. } = operation {
-            let Some(observation) = device.observations.get_mut(&path) else {
-                self.finish_command(
-                    services,
-                    key,
-                    id,
-                    Outcome::failed(ErrorKind::Invalid, format!("path {path} is not observed")),
-                );
-                return None;
-            };
-            observation.by_command = false;
-            if observation.by_mapping {
-                let outcome = Outcome::Done { code: Code::CONTENT.to_string(), answer: serde_json::Map::new() };
-                self.finish_command(services, key, id, outcome);
-                return None;
-            }
-            token = observation.token();
+            (
+                Operation::CancelObserve { passive, .. } | Operation::CancelObserveComposite { passive, .. },
+                Some(target),
+            ) => match self.stop_observing(services, key, id, &target, *passive) {
+                Some(observed) => token = Some(observed),
+                None => return None,
+            },
+            _ => {}
         }
         let device = self.table.get(key)?;
         match attempt::request_for(device, &effective, format, model) {
@@ -151,6 +152,38 @@ impl Devices {
         }
     }
 
+    /// The sender no longer wants an observation: its token where the device has to be told, else the command ends.
+    fn stop_observing(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        id: &str,
+        target: &Target,
+        passive: bool,
+    ) -> Option<Token> {
+        let device = self.table.get_mut(key)?;
+        let done = || Outcome::Done { code: Code::CONTENT.to_string(), answer: serde_json::Map::new() };
+        let Some(observation) = device.observations.get_mut(target) else {
+            let outcome = Outcome::failed(ErrorKind::Invalid, format!("path {target} is not observed"));
+            self.finish_command(services, key, id, outcome);
+            return None;
+        };
+        observation.by_command = false;
+        let token = observation.token();
+        if observation.by_mapping {
+            self.finish_command(services, key, id, done());
+            return None;
+        }
+        if passive || token.is_none() {
+            // The next notification carries an unknown token and is rejected with a reset (RFC 7641 section 3.6).
+            self.observation_cancelled(key, target);
+            self.persist(services, key);
+            self.finish_command(services, key, id, done());
+            return None;
+        }
+        token
+    }
+
     /// Sends a request and makes it the one under way. `token`: for cancelling an observation by its own token.
     fn start(&mut self, services: &mut Services, key: usize, job: Job, request: Request, token: Option<Token>) {
         let give_up_at = match &job {
@@ -162,7 +195,12 @@ impl Devices {
         };
         let sending = (request.payload.len()
             > Block { number: 0, more: true, size_exponent: FIRST_BLOCK_EXPONENT }.size())
-        .then(|| Sending { body: request.payload.clone(), offset: 0, size_exponent: FIRST_BLOCK_EXPONENT });
+        .then(|| Sending {
+            body: request.payload.clone(),
+            offset: 0,
+            size_exponent: FIRST_BLOCK_EXPONENT,
+            restarted: false,
+        });
         let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
         let active = (job, request, peer, sending, give_up_at, false);
         self.transmit_request(services, key, active, None, token);
@@ -193,6 +231,7 @@ impl Devices {
             message.options.retain(|(number, _)| *number != OptionNumber::OBSERVE);
             message.push_option(OptionNumber::BLOCK2, receiving.wanted.encode());
         }
+        let received = receiving.as_ref().map_or(0, |receiving| receiving.body.len());
         let datagram = message.encode();
         let parameters = TransmissionParameters {
             ack_timeout: device.settings.ack_timeout.unwrap_or(services.configuration.lwm2m.ack_timeout),
@@ -204,6 +243,7 @@ impl Devices {
             Exchange::start(services.now, datagram.clone(), id, token, parameters, give_up_at, &mut services.random);
         device.exchange =
             Some(ActiveExchange { exchange, job, request, peer, receiving, sending, tried_other_words, give_up_at });
+        self.receiving_bytes += received;
         self.outstanding.insert((peer.listener, peer.remote, id), key);
         self.tokens.entry(token).or_insert(TokenOwner::Exchange(key));
         services.transmit(peer, datagram);
@@ -311,8 +351,10 @@ impl Devices {
         if let Job::Command { id } = &active.job {
             self.command_unanswered(services, key, id, acknowledged, queue_mode);
         }
-        if let Job::Read { path } = &active.job {
-            tracing::debug!(%path, "a read was not answered");
+        if let (Job::Observe { target: Target::Composite(_) }, true) = (&active.job, acknowledged) {
+            // Some clients acknowledge a FETCH and then say nothing; what they take is tried next.
+            self.composite_refused(services, key, "the device acknowledged it and stayed silent");
+            return;
         }
         self.did_not_answer(services, key);
     }
@@ -336,7 +378,7 @@ impl Devices {
     fn watch_observations(&mut self, key: usize, now: Instant) {
         let Some(device) = self.table.get_mut(key) else { return };
         let device_heard_at = device.heard_at;
-        for (path, observation) in &mut device.observations {
+        for (target, observation) in &mut device.observations {
             if let Phase::Wanted { not_before, .. } = &mut observation.phase {
                 // From now on it waits for the device, not for the clock.
                 *not_before = not_before.filter(|at| *at > now);
@@ -346,7 +388,7 @@ impl Devices {
             }
             if let Phase::Active { token, heard_at, newest } = observation.phase {
                 if device_heard_at.is_some_and(|device_heard_at| device_heard_at > heard_at) {
-                    device.last_error = Some(format!("{path} went quiet and is observed anew"));
+                    device.last_error = Some(format!("{target} went quiet and is observed anew"));
                     observation.phase = Phase::Cancelling { token };
                 } else {
                     observation.phase = Phase::Active { token, newest, heard_at: now };
@@ -365,29 +407,8 @@ impl Devices {
             }
         }
         for path in due {
-            device.request_read(path);
+            device.request_read(Target::Path(path));
         }
-    }
-
-    /// An observation that the device refused.
-    pub(super) fn observe_refused(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        path: crate::model::path::Path,
-        code: Code,
-    ) {
-        let Some(device) = self.table.get_mut(key) else { return };
-        if let Some(observation) = device.observations.get_mut(&path) {
-            observation.phase = Phase::Refused { code: code.0 };
-        }
-        // An optional resource that is not there is what a mapping for many devices must expect.
-        if code == Code::NOT_FOUND || code == Code::METHOD_NOT_ALLOWED {
-            tracing::debug!(endpoint = %device.endpoint, %path, %code, "not observed");
-            return;
-        }
-        device.last_error = Some(format!("{path} is not observed: the device answered {code}"));
-        self.device_event(services, key, EventKind::ObserveFailed, &format!("{path}: the device answered {code}"));
     }
 }
 
@@ -408,30 +429,46 @@ fn put_block1(message: &mut Message, sending: &Sending) {
     }
 }
 
+/// What the mapping wants next: observations to end, attributes and observations to make, reads.
 fn next_background(device: &mut Device, now: Instant) -> Option<(Job, Request, Option<Token>)> {
-    let cancelling = device.observations.iter().find_map(|(path, observation)| match observation.phase {
-        Phase::Cancelling { token } => Some((*path, token)),
+    let cancelling = device.observations.iter().find_map(|(target, observation)| match observation.phase {
+        Phase::Cancelling { token } => Some((target.clone(), token)),
         _ => None,
     });
-    if let Some((path, token)) = cancelling {
-        let request = Request { observe: Some(1), ..Request::new(Code::GET, path) };
-        return Some((Job::Cancel { path }, request, Some(token)));
+    if let Some((target, token)) = cancelling {
+        let request = request_of(device, &target, Some(1))?;
+        return Some((Job::Cancel { target }, Request { accept: None, ..request }, Some(token)));
     }
-    let accept = attempt::accept_for(device);
-    let wanted = device.observations.iter().find_map(|(path, observation)| match observation.phase {
+    let wanted = device.observations.iter().find_map(|(target, observation)| match observation.phase {
         Phase::Wanted { attributes_written, not_before } if not_before.is_none_or(|at| at <= now) => {
-            Some((*path, attributes_written, &observation.attributes))
+            let mut rest = target.paths().iter().enumerate().skip(attributes_written);
+            let unwritten = rest.find(|(position, _)| !observation.attributes_of(*position).is_empty());
+            let written =
+                unwritten.map(|(position, path)| (position, *path, observation.attributes_of(position).to_query()));
+            Some((target.clone(), written))
         }
         _ => None,
     });
-    if let Some((path, attributes_written, attributes)) = wanted {
-        if !attributes_written {
-            let request = Request { query: attributes.to_query(), ..Request::new(Code::PUT, path) };
-            return Some((Job::WriteAttributes { path }, request, None));
+    if let Some((target, unwritten)) = wanted {
+        if let Some((position, path, query)) = unwritten {
+            let request = Request { query, ..Request::new(Code::PUT, path) };
+            return Some((Job::WriteAttributes { target, position }, request, None));
         }
-        let request = Request { observe: Some(0), accept, ..Request::new(Code::GET, path) };
-        return Some((Job::Observe { path }, request, None));
+        let request = request_of(device, &target, Some(0))?;
+        return Some((Job::Observe { target }, request, None));
     }
-    let path = device.reads.pop_front()?;
-    Some((Job::Read { path }, Request { accept, ..Request::new(Code::GET, path) }, None))
+    let target = device.reads.pop_front()?;
+    let request = request_of(device, &target, None)?;
+    Some((Job::Read { target }, request, None))
+}
+
+/// A read or observe in the format that the device takes.
+fn request_of(device: &Device, target: &Target, observe: Option<u32>) -> Option<Request> {
+    match target {
+        Target::Path(path) => {
+            let accept = attempt::accept_for(device);
+            Some(Request { observe, accept, ..Request::new(Code::GET, *path) })
+        }
+        Target::Composite(paths) => attempt::composite(device, paths, observe, None).ok(),
+    }
 }

@@ -54,9 +54,9 @@ pub(super) fn compile(
     let cached = cached.map(|cached| cached.value);
     let device = only_device.filter(|_| !names_device).map(str::to_owned);
     let line = diagnostics.line(section.offset);
-    let rule = EndpointRule { file: context.file, line, route, device, pattern, operations, role, cached };
-    check_conflicts(&rule, text.offset, context, plan, diagnostics);
-    Some(rule)
+    let endpoint = EndpointRule { file: context.file, line, route, device, pattern, operations, role, cached };
+    check_conflicts(&endpoint, text.offset, context, plan, diagnostics);
+    Some(endpoint)
 }
 
 fn operations(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Vec<OwnOperation> {

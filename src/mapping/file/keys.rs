@@ -107,7 +107,7 @@ pub(in crate::mapping) static DEFAULTS: SectionKeys = SectionKeys {
         key(
             "observe_strategy",
             Shape::OneOf(&["single", "composite_all", "composite_by_object", "auto"]),
-            "How observations are grouped; only \"single\" is served so far.",
+            "Whether a device is observed path by path or several paths as one (LwM2M 1.1 and later).",
         ),
     ],
 };

@@ -165,7 +165,11 @@ pub(super) fn refusal_of(endpoint: &str, error: &CommandError) -> Refusal {
     let (status, text) = match error.kind {
         ErrorKind::UnknownDevice => return Refusal::no_client(endpoint),
         ErrorKind::Timeout | ErrorKind::Unreachable => return Refusal::timeout(),
-        ErrorKind::Invalid | ErrorKind::NotSupported | ErrorKind::Asleep | ErrorKind::TooLarge => {
+        ErrorKind::Invalid
+        | ErrorKind::NotSupported
+        | ErrorKind::NotFound
+        | ErrorKind::Asleep
+        | ErrorKind::TooLarge => {
             return Refusal::invalid(message);
         }
         ErrorKind::BadAnswer => (500, format!("Invalid Response: {message}")),

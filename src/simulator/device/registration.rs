@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use crate::model::path::Path;
 use crate::model::report::Sample;
 use crate::model::time::Instant;
+use crate::model::value::Value;
 use crate::model::version::Version;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
@@ -22,6 +24,8 @@ use super::{DeviceEvent, MAX_WAITING_REQUESTS, SimulatedDevice};
 const SEPARATE_RESPONSE_WAIT: Duration = Duration::from_secs(93);
 /// When an Update that found the queue full is tried again.
 const UPDATE_BEHIND_FULL_QUEUE: Duration = Duration::from_secs(5);
+/// The disable timeout where the server account has none: a day.
+const DEFAULT_DISABLE_SECS: u64 = 86_400;
 /// The wait after a failed registration doubles at most this often.
 const MAX_DOUBLINGS: u32 = 5;
 
@@ -146,6 +150,9 @@ pub enum SendError {
     /// LwM2M 1.0 has no Send.
     #[error("Send needs LwM2M 1.1")]
     VersionTooOld,
+    /// The server does not want it (/1/x/23).
+    #[error("the server muted Send")]
+    Muted,
     /// Too many requests wait already.
     #[error("{MAX_WAITING_REQUESTS} requests wait already")]
     QueueFull,
@@ -162,13 +169,30 @@ impl SimulatedDevice {
 
     /// Ends the registration; the device is off after the answer.
     pub fn deregister(&mut self, now: Instant) {
+        self.push_deregister();
+        self.advance(now);
+    }
+
+    fn push_deregister(&mut self) {
         if let RegistrationState::Registered { location } = &self.registration {
             let request = ClientRequest::new(Purpose::Deregister, Code::DELETE, location.clone());
             // Whatever waits is of no use to a registration that ends.
             self.waiting_requests.clear();
             self.waiting_requests.push_back(request);
-            self.advance(now);
         }
+    }
+
+    /// The server does not want to hear from the device for the disable timeout (/1/x/5) of its account.
+    pub(super) fn disable(&mut self, executed: Path) {
+        let account = executed.instance_id().unwrap_or(0);
+        let seconds = match self.tree.value(&Path::resource(1, account, 5)) {
+            Some(Value::Integer(seconds)) => u64::try_from(*seconds).unwrap_or(DEFAULT_DISABLE_SECS),
+            _ => DEFAULT_DISABLE_SECS,
+        };
+        let timeout = Duration::from_secs(seconds);
+        self.disabled_for = Some(timeout);
+        self.emit(DeviceEvent::Disabled { timeout });
+        self.push_deregister();
     }
 
     /// Reports values without being observed: the Send operation in SenML CBOR.
@@ -181,6 +205,9 @@ impl SimulatedDevice {
         }
         if self.version < Version::V1_1 {
             return Err(SendError::VersionTooOld);
+        }
+        if self.tree.value(&Path::resource(1, 0, 23)) == Some(&Value::Boolean(true)) {
+            return Err(SendError::Muted);
         }
         if self.waiting_requests.len() >= MAX_WAITING_REQUESTS {
             return Err(SendError::QueueFull);
@@ -323,8 +350,11 @@ impl SimulatedDevice {
                 }
             }
             Purpose::Deregister => {
+                let disabled_for = self.disabled_for;
                 self.forget_session();
-                self.registration = RegistrationState::Off;
+                self.disabled = disabled_for.is_some();
+                self.registration = disabled_for
+                    .map_or(RegistrationState::Off, |timeout| RegistrationState::Waiting { until: now + timeout });
                 self.emit(DeviceEvent::Deregistered { code });
             }
             Purpose::Send => {
