@@ -7,6 +7,7 @@ mod checks;
 mod clock_jump;
 mod commands;
 mod first_light;
+mod leshan_stream;
 mod lossy_network;
 mod own_endpoints;
 mod power_cut;
