@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
-use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
+use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Input, SinkIndex};
@@ -16,7 +16,7 @@ use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files;
-use crate::io::http::HttpServer;
+use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
 use crate::io::udp::UdpListener;
@@ -40,6 +40,8 @@ pub struct Gateway {
     pub lwm2m_addresses: Vec<SocketAddr>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
+    /// `http`, or `https` with a certificate.
+    pub http_scheme: &'static str,
 }
 
 impl Gateway {
@@ -80,7 +82,7 @@ impl Gateway {
         let http = if settings.http.listen.is_empty() {
             None
         } else {
-            let server = HttpServer::start(&settings.http.listen, inputs.clone(), metrics.clone());
+            let server = HttpServer::start(http_configuration(&settings.http), inputs.clone(), metrics.clone());
             Some(server.map_err(|error| format!("http.listen {:?}: {error}", settings.http.listen))?)
         };
         let clock = RunClock::start();
@@ -105,7 +107,9 @@ impl Gateway {
         let (reload, reload_asked) = mpsc::channel(1);
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
+        let events = http.as_ref().map(HttpServer::events);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
+        let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
         let host = Host {
             core,
             clock,
@@ -115,11 +119,21 @@ impl Gateway {
             sinks: ports,
             inputs: receiver,
             answers,
+            events,
             reload,
             metrics,
             told_clock,
         };
-        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, reload_asked, lwm2m_addresses, http_addresses })
+        Ok(Self {
+            host,
+            mqtt_thread: Some(mqtt_thread),
+            http,
+            inputs,
+            reload_asked,
+            lwm2m_addresses,
+            http_addresses,
+            http_scheme,
+        })
     }
 
     /// Where inputs from beside the adapters go, such as new plans.
@@ -160,6 +174,19 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<UdpListener>, String> {
             UdpListener::bind(index, *address).map_err(|error| format!("lwm2m.udp: {error}"))
         })
         .collect()
+}
+
+fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {
+    HttpConfiguration {
+        listen: settings.listen.clone(),
+        tls: settings.tls.clone(),
+        tokens: settings
+            .tokens
+            .iter()
+            .map(|token| Token::new(&token.name, token.role, token.secret.expose()))
+            .collect(),
+        cors_origins: settings.cors_origins.clone(),
+    }
 }
 
 fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguration {

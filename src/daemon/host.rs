@@ -15,8 +15,10 @@ use crate::gateway::core::Core;
 use crate::gateway::store::{SinkName, StoreBatch};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, SinkIndex, SinkInput};
 use crate::instrumentation::metrics::Metrics;
+use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
+use crate::io::http::{EventSender, StreamEvent};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::udp::UdpListener;
@@ -64,6 +66,8 @@ pub struct Host {
     pub inputs: mpsc::Receiver<Vec<Input>>,
     /// Where answers to API callers go.
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
+    /// Where events for streams go.
+    pub events: Option<EventSender>,
     /// Told when somebody asks for a reload.
     pub reload: mpsc::Sender<()>,
     /// Counters.
@@ -166,6 +170,7 @@ impl Host {
                     if let Some(answers) = &self.answers
                         && answers.try_send((request, answer)).is_err()
                     {
+                        self.metrics.record(&Occurrence::BoundReached("http_answers"), &self.sink_names);
                         tracing::warn!("an API caller is gone or too many answers wait");
                     }
                 }
@@ -177,9 +182,12 @@ impl Host {
                         reason = event.reason,
                         "event"
                     );
+                    turn.events.push(StreamEvent::Bridge(event));
                 }
-                // Nobody listens to streams yet, and no request is passed on to the shell.
-                Output::Value { .. } | Output::Result(_) => {}
+                Output::Value { endpoint, path, key, value, ts } => {
+                    turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
+                }
+                Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
                 Output::Shell { task, work } => {
                     tracing::error!(?task, ?work, "nobody works for the shell");
                 }
@@ -221,6 +229,13 @@ impl Host {
         }
         for listener in &mut self.listeners {
             listener.flush();
+        }
+        let events = std::mem::take(&mut turn.events);
+        if let Some(streams) = &self.events
+            && !events.is_empty()
+            && !streams.send(events)
+        {
+            self.metrics.record(&Occurrence::BoundReached("event_stream"), &self.sink_names);
         }
         for occurrence in self.core.take_occurrences() {
             self.metrics.record(&occurrence, &self.sink_names);
@@ -292,6 +307,7 @@ struct Turn {
     datagrams: Vec<(Peer, Vec<u8>)>,
     batch: Option<StoreBatch>,
     reads: Vec<Read>,
+    events: Vec<StreamEvent>,
 }
 
 impl Turn {

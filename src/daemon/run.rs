@@ -85,7 +85,7 @@ async fn serve(settings: Settings, knowledge: Knowledge) -> Result<(), String> {
         tracing::info!("LwM2M listens on coap://{address}");
     }
     for address in &gateway.http_addresses {
-        tracing::info!("HTTP listens on http://{address}");
+        tracing::info!("HTTP listens on {}://{address}", gateway.http_scheme);
     }
     notify_service_manager(&[sd_notify::NotifyState::Ready]);
     let reloading = reload_when_asked(settings, inputs, hangup, reload_asked);
