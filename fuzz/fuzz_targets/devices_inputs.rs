@@ -329,7 +329,14 @@ impl Host {
                 None
             }
             Output::Reload => Some(Input::Plan { plan: Arc::clone(&self.plans[1]) }),
-            Output::AcknowledgeInbound { .. } | Output::Answer { .. } | Output::Event(_) => None,
+            Output::AcknowledgeInbound { .. }
+            | Output::Answer { .. }
+            | Output::Event(_)
+            | Output::Value { .. }
+            | Output::Result(_)
+            | Output::Registration { .. }
+            | Output::Samples { .. }
+            | Output::Shell { .. } => None,
         }
     }
 

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
+use super::shell::{self, ShellHandle};
 use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
+use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Input, SinkIndex};
 use crate::instrumentation::metrics::Metrics;
@@ -19,6 +21,7 @@ use crate::io::files;
 use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
+use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
 use crate::model::time::Instant;
 use crate::northbound::layout::native;
@@ -35,9 +38,11 @@ pub struct Gateway {
     mqtt_thread: Option<std::thread::JoinHandle<()>>,
     http: Option<HttpServer>,
     inputs: InputSender,
-    reload_asked: mpsc::Receiver<()>,
-    /// Where devices reach it.
+    shell: ShellHandle,
+    /// Where devices reach it: UDP first, then TCP.
     pub lwm2m_addresses: Vec<SocketAddr>,
+    /// The same as URIs.
+    pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
     /// `http`, or `https` with a certificate.
@@ -67,9 +72,15 @@ impl Gateway {
         for note in &notes {
             tracing::warn!(note, "store");
         }
-        let listeners = bind_all(&settings.lwm2m.udp)?;
-        let lwm2m_addresses: Vec<SocketAddr> = listeners.iter().map(UdpListener::local_address).collect();
-        configuration.listeners = lwm2m_addresses.iter().map(|address| format!("coap://{address}")).collect();
+        let (listeners, tcp) = listen_all(settings, &inputs)?;
+        let lwm2m_addresses: Vec<SocketAddr> =
+            listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
+        configuration.listeners = lwm2m_addresses
+            .iter()
+            .zip(&configuration.transports)
+            .map(|(address, transport)| format!("{}://{address}", transport.scheme()))
+            .collect();
+        let lwm2m_uris = configuration.listeners.clone();
         let mut ports = Vec::new();
         let mut sinks = Vec::new();
         for (index, sink) in settings.sinks.iter().enumerate() {
@@ -104,7 +115,8 @@ impl Gateway {
                 store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
-        let (reload, reload_asked) = mpsc::channel(1);
+        let shell = shell::start(settings.clone(), inputs.clone())
+            .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
         let events = http.as_ref().map(HttpServer::events);
@@ -114,13 +126,14 @@ impl Gateway {
             core,
             clock,
             listeners,
+            tcp,
             store,
             sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
             sinks: ports,
             inputs: receiver,
             answers,
             events,
-            reload,
+            shell: shell.clone(),
             metrics,
             told_clock,
         };
@@ -129,8 +142,9 @@ impl Gateway {
             mqtt_thread: Some(mqtt_thread),
             http,
             inputs,
-            reload_asked,
+            shell,
             lwm2m_addresses,
+            lwm2m_uris,
             http_addresses,
             http_scheme,
         })
@@ -141,13 +155,12 @@ impl Gateway {
         self.inputs.clone()
     }
 
-    /// Told when somebody asks for a reload.
-    pub fn take_reload_asked(&mut self) -> mpsc::Receiver<()> {
-        let (_, never) = mpsc::channel(1);
-        std::mem::replace(&mut self.reload_asked, never)
+    /// The way to the shell, for reloads asked for by signals.
+    pub fn shell(&self) -> ShellHandle {
+        self.shell.clone()
     }
 
-    /// Runs until `stop` resolves, then drains and closes everything.
+    /// Runs until `stop` resolves or a request asks for a restart, then drains and closes everything.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { host, mqtt_thread, http, inputs, .. } = self;
         drop(inputs);
@@ -165,15 +178,17 @@ impl Gateway {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<UdpListener>, String> {
-    addresses
-        .iter()
-        .enumerate()
-        .map(|(index, address)| {
-            let index = u16::try_from(index).map_err(|_| "lwm2m.udp lists too many addresses".to_owned())?;
-            UdpListener::bind(index, *address).map_err(|error| format!("lwm2m.udp: {error}"))
-        })
-        .collect()
+fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
+        let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
+        let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
+        match transport {
+            device::Transport::Udp => udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?),
+            device::Transport::Tcp => tcp.listen(index, address, inputs.clone()).map_err(|error| failed(&error))?,
+        }
+    }
+    Ok((udp, tcp))
 }
 
 fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {

@@ -1,7 +1,8 @@
 //! The loop around the core: waits for datagrams, inputs and deadlines, and carries out what the core wants.
 //!
 //! One turn takes everything that is there up to its budget, then hands the writes of all of it to the store as one
-//! batch and flushes the sockets: a wake-up costs more than what it brings. Nothing here waits for a sink or the store.
+//! batch and flushes the sockets: a wake-up costs more than what it brings. Nothing here waits for a sink, the store or
+//! the shell.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::shell::ShellHandle;
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::Core;
 use crate::gateway::store::{SinkName, StoreBatch};
-use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, SinkIndex, SinkInput};
+use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
@@ -21,6 +23,7 @@ use crate::io::files::resident_bytes;
 use crate::io::http::{EventSender, StreamEvent};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
+use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
 
 /// Datagrams taken from one listener in one turn.
@@ -56,6 +59,8 @@ pub struct Host {
     pub clock: RunClock,
     /// Sockets, in the order of the configuration.
     pub listeners: Vec<UdpListener>,
+    /// Connections, whose listeners come after those.
+    pub tcp: TcpConnections,
     /// The store.
     pub store: StoreHandle,
     /// Sinks, in the order of the configuration.
@@ -68,8 +73,8 @@ pub struct Host {
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
     /// Where events for streams go.
     pub events: Option<EventSender>,
-    /// Told when somebody asks for a reload.
-    pub reload: mpsc::Sender<()>,
+    /// Files, log and process.
+    pub shell: ShellHandle,
     /// Counters.
     pub metrics: Metrics,
     /// The wall clock as the core was told it.
@@ -77,7 +82,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Runs until `stop` resolves, then says `offline`, drains and closes.
+    /// Runs until `stop` resolves or a request asks for a restart, then says `offline`, drains and closes.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut turn = Turn::default();
         let mut look_at = self.clock.now() + LOOK_INTERVAL;
@@ -111,7 +116,13 @@ impl Host {
                 look_at = now + LOOK_INTERVAL;
                 self.look_around(&mut turn);
             }
+            let late = std::mem::take(&mut turn.late);
+            self.take(late, &mut turn);
             self.finish_turn(&mut turn);
+            if turn.restarting {
+                tracing::info!("a restart was asked for");
+                break;
+            }
         }
         self.stop(turn).await;
     }
@@ -140,8 +151,10 @@ impl Host {
                 // The core sends everything unacknowledged anew.
                 port.waiting.clear();
             }
+            let done = if let Input::ShellDone { task, answer: Ok(_), .. } = &input { Some(*task) } else { None };
             self.core.handle_input(self.clock.now(), input);
             self.drain(turn);
+            turn.restarting |= done.is_some() && done == turn.restart;
         }
     }
 
@@ -153,6 +166,7 @@ impl Host {
                         listener.try_send(&peer, &bytes);
                     }
                 }
+                Output::Stream { connection, order } => self.tcp.order(connection, order),
                 Output::Store(batch) => turn.add(batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     turn.reads.push(Read::Spool { sink, after, max_rows });
@@ -188,13 +202,17 @@ impl Host {
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
+                // Nobody listens to Leshan's event stream yet.
+                Output::Registration { .. } | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
-                    tracing::error!(?task, ?work, "nobody works for the shell");
+                    if work == ShellWork::Restart {
+                        turn.restart = Some(task);
+                    }
+                    if let Err(answer) = self.shell.work(task, work) {
+                        turn.late.push(*answer);
+                    }
                 }
-                Output::Reload => {
-                    // One reload in waiting stands for all that were asked for.
-                    let _ = self.reload.try_send(());
-                }
+                Output::Reload => self.shell.reload(),
             }
         }
     }
@@ -308,6 +326,12 @@ struct Turn {
     batch: Option<StoreBatch>,
     reads: Vec<Read>,
     events: Vec<StreamEvent>,
+    /// Inputs that came up while outputs were drained.
+    late: Vec<Input>,
+    /// The task of a restart that was asked for.
+    restart: Option<TaskId>,
+    /// Whether it was answered, so that the process may end.
+    restarting: bool,
 }
 
 impl Turn {

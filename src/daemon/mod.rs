@@ -1,7 +1,8 @@
 //! Wiring of the parts in one visible order, and their life: start, reload, drain.
 //!
 //! [`gateway`] builds and runs a gateway from [`Settings`](crate::config::Settings); [`host`] is the loop around the
-//! core; [`knowledge`] reads mapping files and object definitions; [`run`], [`demo`] and [`simulate`] are the commands
+//! core; [`knowledge`] reads mapping files and object definitions; [`shell`] serves what requests want of files, log and
+//! process; [`run`], [`demo`] and [`simulate`] are the commands
 //! that need a process of their own.
 
 pub mod demo;
@@ -10,5 +11,6 @@ pub mod host;
 pub mod knowledge;
 pub mod logging;
 pub mod run;
+pub mod shell;
 pub mod simulate;
 pub mod sources;

@@ -1,17 +1,16 @@
 //! `lwm2mqtt run`: the gateway as a service.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::{Gateway, tell};
 use super::knowledge::{self, Knowledge};
+use super::shell::{first_problem, tell_problems};
 use super::sources::with_sources;
 use super::{demo, logging};
 use crate::config::{self, Settings};
 use crate::gateway::vocabulary::Input;
-use crate::io::{InputSender, files};
 
 /// How the gateway ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +22,6 @@ pub enum Exit {
     /// A configuration or mapping file is wrong.
     Wrong,
 }
-
-/// How often the models folder is looked at.
-const MODELS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the gateway until SIGTERM or SIGINT. `strict`: a broken mapping ends it with exit code 2.
 pub fn run(file: Option<&Path>, strict: bool) -> Exit {
@@ -61,7 +57,7 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
             return Exit::Failed;
         }
     };
-    match runtime.block_on(serve(settings, knowledge)) {
+    match runtime.block_on(serve(&settings, knowledge)) {
         Ok(()) => Exit::Fine,
         Err(error) => {
             tracing::error!(error, "the gateway could not be started");
@@ -70,25 +66,29 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
     }
 }
 
-async fn serve(settings: Settings, knowledge: Knowledge) -> Result<(), String> {
-    let mut gateway = Gateway::build(&settings, &knowledge)?;
+async fn serve(settings: &Settings, knowledge: Knowledge) -> Result<(), String> {
+    let gateway = Gateway::build(settings, &knowledge)?;
     let mut terminate = listen_to(SignalKind::terminate())?;
     let mut interrupt = listen_to(SignalKind::interrupt())?;
-    let hangup = listen_to(SignalKind::hangup())?;
-    let reload_asked = gateway.take_reload_asked();
+    let mut hangup = listen_to(SignalKind::hangup())?;
+    let shell = gateway.shell();
     let inputs = gateway.inputs();
     let health = knowledge.broken.then(|| first_problem(&knowledge));
     if let Some(failure) = health {
         tell(&inputs, Input::MappingHealth { failure: Some(failure) }).await;
     }
-    for address in &gateway.lwm2m_addresses {
-        tracing::info!("LwM2M listens on coap://{address}");
+    for uri in &gateway.lwm2m_uris {
+        tracing::info!("LwM2M listens on {uri}");
     }
     for address in &gateway.http_addresses {
         tracing::info!("HTTP listens on {}://{address}", gateway.http_scheme);
     }
     notify_service_manager(&[sd_notify::NotifyState::Ready]);
-    let reloading = reload_when_asked(settings, inputs, hangup, reload_asked);
+    let reloading = async {
+        while hangup.recv().await.is_some() {
+            shell.reload();
+        }
+    };
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -111,55 +111,6 @@ fn notify_service_manager(states: &[sd_notify::NotifyState<'_>]) {
 
 fn listen_to(kind: SignalKind) -> Result<Signal, String> {
     signal(kind).map_err(|error| format!("signals cannot be received: {error}"))
-}
-
-/// Reads mappings and models anew at SIGHUP, on request, and when a file of the models folder changed. Never ends.
-async fn reload_when_asked(
-    settings: Settings,
-    inputs: InputSender,
-    mut hangup: Signal,
-    mut asked: tokio::sync::mpsc::Receiver<()>,
-) {
-    let mut look = tokio::time::interval(MODELS_INTERVAL);
-    let mut models = files::fingerprint(&settings.gateway.models);
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {}
-            Some(()) = asked.recv() => {}
-            _ = look.tick() => {
-                let seen = files::fingerprint(&settings.gateway.models);
-                if seen == models {
-                    continue;
-                }
-                tracing::info!("the models folder changed");
-            }
-        }
-        models = files::fingerprint(&settings.gateway.models);
-        let knowledge = knowledge::read(&settings);
-        tell_problems(&knowledge);
-        if knowledge.broken {
-            // The plan in force stays.
-            tell(&inputs, Input::MappingHealth { failure: Some(first_problem(&knowledge)) }).await;
-            continue;
-        }
-        tell(&inputs, Input::Model { model: knowledge.model }).await;
-        tell(&inputs, Input::Plan { plan: knowledge.plan }).await;
-        tell(&inputs, Input::MappingHealth { failure: None }).await;
-    }
-}
-
-fn tell_problems(knowledge: &Knowledge) {
-    for problem in &knowledge.problems {
-        tracing::warn!("{problem}");
-    }
-    if knowledge.broken {
-        tracing::error!("the mapping files cannot be used: the last good mapping stays in force");
-    }
-}
-
-fn first_problem(knowledge: &Knowledge) -> String {
-    let first = knowledge.problems.iter().find(|problem| problem.contains("error"));
-    first.cloned().unwrap_or_else(|| "the mapping files cannot be read".to_owned())
 }
 
 /// Before the log runs there is only standard error.

@@ -18,9 +18,9 @@ use super::core::Core;
 use super::dispatch::record::Origin;
 use super::inbound::{InboundMessage, demand};
 use super::services::{Held, Services};
-use super::vocabulary::{Answer, Output, RequestId, ShellWork, TaskId};
+use super::trial;
+use super::vocabulary::{Answer, Output, RequestId, ShellWork, TaskId, Trial};
 use crate::instrumentation::occurrence::Occurrence;
-use crate::mapping::Plan;
 use crate::model::command::{CommandError, ErrorKind};
 use crate::model::units::parse_duration;
 use crate::northbound::layout::native;
@@ -32,6 +32,9 @@ const MAX_TAGS: usize = 32;
 
 /// Longest name of a mapping or model file.
 const MAX_FILE_NAME_BYTES: usize = 128;
+
+/// Longest answer over a sink: what fits into the MQTT packets that adapters and usual brokers take.
+const MAX_RESPONSE_BYTES: usize = 1_000_000;
 
 /// Who waits for the answer to a request.
 #[derive(Clone, Debug)]
@@ -117,10 +120,17 @@ impl Core {
     }
 
     /// The shell did its part.
-    pub(super) fn shell_done(&mut self, task: TaskId, answer: Result<Json, CommandError>, _trial: Option<&Plan>) {
-        if let Some(asker) = self.tasks.waiting.remove(&task) {
-            self.respond(asker, answer);
-        }
+    pub(super) fn shell_done(&mut self, task: TaskId, answer: Result<Json, CommandError>, trial: Option<&Trial>) {
+        let Some(asker) = self.tasks.waiting.remove(&task) else { return };
+        let answer = answer.map(|mut data| {
+            if let (Some(trial), Json::Object(data)) = (trial, &mut data) {
+                let (services, devices, _) = self.parts();
+                let limit = services.configuration.limits.max_observations_per_device;
+                data.insert("observations".to_owned(), trial::observation_changes(devices, trial, limit));
+            }
+            data
+        });
+        self.respond(asker, answer);
     }
 
     fn respond(&mut self, asker: Asker, answer: Result<Json, CommandError>) {
@@ -130,13 +140,26 @@ impl Core {
                 let mut response = match answer {
                     Ok(data) => json!({ "status": "ok", "data": data }),
                     Err(error) => {
-                        json!({ "status": "error", "error": { "kind": error.kind.as_str(), "message": error.message } })
+                        json!({ "status": "error", "error": error.to_json() })
                     }
                 };
                 for (field, value) in echoed {
                     response[field] = value;
                 }
                 let mut message = native::message(topic, &response, false);
+                if message.payload.len() > MAX_RESPONSE_BYTES {
+                    // Brokers drop what is larger, and nobody would know.
+                    let error = format!(
+                        "the answer has {} bytes, more than the {MAX_RESPONSE_BYTES} that a message may have; ask over HTTP",
+                        message.payload.len()
+                    );
+                    response["status"] = "error".into();
+                    response["error"] = CommandError::new(ErrorKind::TooLarge, error).to_json();
+                    if let Some(response) = response.as_object_mut() {
+                        response.remove("data");
+                    }
+                    message = native::message(message.topic, &response, false);
+                }
                 message.correlation = correlation;
                 services.spool(sink, None, message);
             }
@@ -239,6 +262,12 @@ impl Core {
     fn device_remove(&mut self, body: &Json) -> Result<Json, CommandError> {
         let key = self.named_device(body)?;
         let (services, devices, _) = self.parts();
+        for end in devices.end_devices_of(key) {
+            devices.settle_commands(services, end);
+            if let Some(device) = devices.remove(services, end) {
+                clear_retained(services, device.display_name());
+            }
+        }
         devices.settle_commands(services, key);
         let Some(device) = devices.remove(services, key) else { return Ok(json!({})) };
         clear_retained(services, device.display_name());

@@ -13,14 +13,15 @@ use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
 use crate::model::endpoint::Endpoint;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
-use crate::model::report::DeviceFacts;
+use crate::model::report::{DeviceFacts, ReportSource, Sample};
 use crate::model::time::WallTime;
+use crate::northbound::leshan::Registration;
 
-/// One side of a datagram path: who sent, and on which of our addresses it arrived.
+/// The other side: who sent, and on which of our addresses it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer {
     /// Index of the listener in the configuration.
@@ -51,6 +52,55 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
 
+/// What would be in force after a change that was only tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// All mapping files, compiled.
+    pub plan: Arc<Plan>,
+    /// All object definitions.
+    pub model: Arc<ObjectModel>,
+}
+
+/// A connection of a stream transport. A number never comes again, unlike the addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// What stands in place of a message id for messages of this connection: an answer that waited is dropped if its
+    /// connection is not the same any more.
+    #[must_use]
+    pub const fn message_id(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+/// What happens to a connection of a stream transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamInput {
+    /// The peer connected. It is refused by [`StreamOrder::Close`].
+    Opened,
+    /// Bytes arrived, in order.
+    Bytes(Vec<u8>),
+    /// It is gone, unless the core had it closed.
+    Closed {
+        /// Why, for the operator.
+        reason: String,
+    },
+}
+
+/// What the core wants of a connection of a stream transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamOrder {
+    /// Write these bytes, behind all earlier ones.
+    Send(Vec<u8>),
+    /// Write what waits, then end the connection. Nothing is told of it any more.
+    Close,
+    /// Read nothing more for now.
+    Pause,
+    /// Read again.
+    Resume,
+}
+
 /// What happens to the core.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -60,6 +110,15 @@ pub enum Input {
         peer: Peer,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// Something happened to a connection of a stream transport.
+    Stream {
+        /// The other side.
+        peer: Peer,
+        /// Which connection.
+        connection: ConnectionId,
+        /// What.
+        input: StreamInput,
     },
     /// The wall clock, at start and whenever it departed from what the core computes.
     Clock {
@@ -127,8 +186,8 @@ pub enum Input {
         task: TaskId,
         /// What to tell whoever asked: the `data` of the response, or why not.
         answer: Result<serde_json::Value, CommandError>,
-        /// For a dry run: the plan that would be in force. The core adds which observations would change.
-        trial: Option<Arc<Plan>>,
+        /// For a dry run: what would be in force. The core adds which observations would change.
+        trial: Option<Trial>,
     },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
@@ -228,6 +287,23 @@ pub enum Query {
         /// What the caller may do.
         role: Role,
     },
+    /// The registrations in force as Leshan's demo server tells them: an array of all, or the one of an endpoint.
+    Registrations {
+        /// Endpoint name, not the operator's name.
+        endpoint: Option<String>,
+    },
+    /// A request that no route of the gateway itself took: the mapping's own endpoints (`[[http]]`). Answered like
+    /// [`Query::Command`], by [`Answer::Body`] with a last known value, or by [`Answer::NoEndpoint`].
+    Own {
+        /// Method of HTTP.
+        method: String,
+        /// Path of the URL without its query, percent-encoded.
+        path: String,
+        /// The body; null if there was none.
+        body: serde_json::Value,
+        /// What the caller may do.
+        role: Role,
+    },
     /// A request of the bridge, as over MQTT: `mapping/put`, `device/options`, `reload` and the like.
     Bridge {
         /// Which.
@@ -297,6 +373,11 @@ pub enum Answer {
     Body(serde_json::Value),
     /// No such device.
     UnknownDevice,
+    /// The mapping has no endpoint there, or only one for these methods.
+    NoEndpoint {
+        /// Methods that the path takes; empty if it is no endpoint at all.
+        allowed: Vec<&'static str>,
+    },
     /// It was not done; the kind decides on the status of the caller.
     Failed(CommandError),
     /// How a command goes on. More answers to the same request follow until a terminal result.
@@ -324,6 +405,15 @@ pub enum CommandProgress {
     Result(CommandResult),
 }
 
+/// The paths of an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// One path.
+    Single(Path),
+    /// Several in one (Observe-Composite), or one asked for that way.
+    Composite(Vec<Path>),
+}
+
 /// What the core wants done.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -333,6 +423,13 @@ pub enum Output {
         peer: Peer,
         /// Its bytes.
         bytes: Vec<u8>,
+    },
+    /// Do this with a connection of a stream transport.
+    Stream {
+        /// Which connection.
+        connection: ConnectionId,
+        /// What.
+        order: StreamOrder,
     },
     /// Make these writes durable, then answer [`Input::Durable`].
     Store(StoreBatch),
@@ -393,6 +490,30 @@ pub enum Output {
         value: serde_json::Value,
         /// Its time.
         ts: WallTime,
+    },
+    /// A registration began, was updated, or is about to end: for the Leshan-compatible event stream. Only while
+    /// [`Configuration::streams_samples`] is set.
+    ///
+    /// [`Configuration::streams_samples`]: super::configuration::Configuration::streams_samples
+    Registration {
+        /// [`EventKind::Registered`], [`EventKind::Updated`], or what ended it.
+        kind: EventKind,
+        /// The registration.
+        registration: Box<Registration>,
+    },
+    /// What a device reported by itself, before any mapping: for the Leshan-compatible event stream. Only while
+    /// [`Configuration::streams_samples`] is set.
+    ///
+    /// [`Configuration::streams_samples`]: super::configuration::Configuration::streams_samples
+    Samples {
+        /// The device.
+        endpoint: Endpoint,
+        /// By which way.
+        source: ReportSource,
+        /// What was observed, for notifications.
+        observed: Option<Observed>,
+        /// The samples of one payload.
+        samples: Vec<Sample>,
     },
     /// A result of a command, durable: for event streams.
     Result(CommandResult),

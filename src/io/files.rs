@@ -66,17 +66,61 @@ pub fn host_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-/// Writes a file in one step: readers see the old text or the new one, also after a power cut.
+/// Writes a file in one step: readers see the old text or the new one, also after a power cut. A file that was there
+/// keeps its permissions.
+///
+/// # Errors
+/// As the operating system gives; then the old text stays.
+pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let written = write_beside(path, &beside, text).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // What could not be finished is of no use; the first failure is the one to tell.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written?;
+    sync_folder_of(path)
+}
+
+fn write_beside(path: &Path, beside: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(beside)?;
+    if let Ok(metadata) = std::fs::metadata(path) {
+        file.set_permissions(metadata.permissions())?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Makes names durable: a file that was renamed or removed otherwise comes back after a power cut.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Removes a file, durably.
 ///
 /// # Errors
 /// As the operating system gives.
-pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let beside = path.with_extension("new");
-    let mut file = std::fs::File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    sync_folder_of(path)
+}
+
+/// Length of a file in bytes.
+///
+/// # Errors
+/// As the operating system gives.
+pub fn length(path: &Path) -> io::Result<u64> {
+    std::fs::metadata(path).map(|metadata| metadata.len())
+}
+
+/// Where a path really leads, links followed.
+///
+/// # Errors
+/// As the operating system gives; if nothing is there.
+pub fn canonical(path: &Path) -> io::Result<PathBuf> {
+    std::fs::canonicalize(path)
 }
 
 /// Makes a folder and those above it, readable by this user only where they are new.

@@ -72,6 +72,11 @@ impl DeviceMatch {
         *self == Self::default()
     }
 
+    /// The one endpoint name that fits, if the file names one without wildcards.
+    pub(super) fn only_endpoint(&self) -> Option<String> {
+        self.endpoint.as_ref().map(WildMatch::pattern).filter(|name| !name.contains(['*', '?']))
+    }
+
     /// The first condition that a device does not meet, in words; `None` if it meets all.
     pub(super) fn mismatch(&self, facts: &DeviceFacts, unknown: Unknown) -> Option<String> {
         let lenient = unknown == Unknown::Fits;

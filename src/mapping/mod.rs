@@ -4,6 +4,7 @@
 //!  text → file (tables with places, keys checked) → compile (one pass tells every problem) → Plan
 //!  Plan + facts of a device → Selection
 //!  Plan + Selection → wishes · uplink · desired · command · publish · explain
+//!  Plan + request over HTTP → own endpoint
 //! ```
 //!
 //! Files (TOML, one or more) are compiled once into an immutable [`Plan`]; all problems of all files are reported at
@@ -26,6 +27,7 @@ mod downlink;
 mod examples;
 mod explain;
 mod file;
+mod http;
 mod index;
 mod json_template;
 mod matching;
@@ -45,7 +47,8 @@ pub use compile::{DEFAULT_MAPPING, DEFAULT_MAPPING_NAME, MAX_RULES};
 pub use downlink::DesiredWrite;
 pub use examples::{ExampleMessages, ExpectedMessage};
 pub use explain::{ExplainStep, Verdict};
-pub use plan::{DeviceSettings, Plan, QueueMode, Selection};
+pub use http::{OwnEndpoint, OwnOperation, OwnRequest, OwnRole};
+pub use plan::{DeviceSettings, ObserveStrategy, Plan, QueueMode, Selection};
 pub use problem::{Compiled, MappingFile, Problem, Severity};
 pub use publish::{OwnMessage, PublishSource, SinkReference};
 pub use schema::json_schema;

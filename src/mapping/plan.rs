@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::downlink::{CommandRule, DesiredRule};
 use super::examples::Example;
+use super::http::EndpointRule;
 use super::index::RuleIndex;
 use super::matching::{DeviceMatch, Unknown};
 use super::publish::PublishRule;
@@ -22,6 +23,9 @@ pub struct Plan {
     pub(super) desired: Vec<DesiredRule>,
     pub(super) commands: Vec<CommandRule>,
     pub(super) publishes: Vec<PublishRule>,
+    pub(super) endpoints: Vec<EndpointRule>,
+    /// Whether one of them answers with last known values.
+    pub(super) has_cached_endpoints: bool,
     pub(super) examples: Vec<Example>,
 }
 
@@ -56,6 +60,30 @@ impl Selection {
     pub(super) fn has(&self, file: usize) -> bool {
         self.files.get(file / 64).is_some_and(|bits| bits >> (file % 64) & 1 == 1)
     }
+}
+
+/// How the observations of a file's rules are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObserveStrategy {
+    /// One observation for each path.
+    #[default]
+    Single,
+    /// One composite observation for all paths of a device.
+    CompositeAll,
+    /// One composite observation for each object.
+    CompositeByObject,
+    /// Composite observations of the paths whose attributes agree.
+    Auto,
+}
+
+impl ObserveStrategy {
+    /// The words of mapping files.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("single", Self::Single),
+        ("composite_all", Self::CompositeAll),
+        ("composite_by_object", Self::CompositeByObject),
+        ("auto", Self::Auto),
+    ];
 }
 
 /// When queue mode applies to a device.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::pattern::PathPattern;
 use super::payload::{Conversion, Decode};
+use super::plan::ObserveStrategy;
 use super::template::KeyTemplate;
 use super::uplink::{KeyKind, ReportPolicy};
 use super::wishes::ReadWhen;
@@ -39,6 +40,8 @@ pub(super) struct ValueRule {
     pub(super) unit: Option<Arc<str>>,
     /// `None`: no observation.
     pub(super) observe: Option<NotificationAttributes>,
+    /// How it is observed, for devices that know composite operations.
+    pub(super) strategy: ObserveStrategy,
     pub(super) read: Option<ReadWhen>,
     pub(super) report: ReportPolicy,
     pub(super) sinks: Option<Arc<[String]>>,

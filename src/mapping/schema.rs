@@ -36,6 +36,10 @@ fn shape(shape: Shape) -> Json {
         Shape::Text => json!({"type": "string"}),
         Shape::OneOf(words) => json!({"type": "string", "enum": words}),
         Shape::Texts => json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+        Shape::TextsOf(words) => {
+            let word = json!({"type": "string", "enum": words});
+            json!({"oneOf": [word, {"type": "array", "items": word, "minItems": 1}]})
+        }
         Shape::Integer => json!({"type": "integer"}),
         Shape::Integers => json!({"type": "array", "items": {"type": "integer"}}),
         Shape::Number => json!({"type": "number"}),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::plan::{Plan, Selection};
+use super::plan::{ObserveStrategy, Plan, Selection};
 use super::rule::Rule;
 use crate::model::attributes::NotificationAttributes;
 use crate::model::object::DeviceModel;
@@ -22,6 +22,8 @@ pub struct ObservationWish {
     pub path: Path,
     /// Attributes to write before.
     pub attributes: NotificationAttributes,
+    /// Whether it may be one of several paths that are observed as one.
+    pub strategy: ObserveStrategy,
 }
 
 /// When the mapping wants a Read.
@@ -76,7 +78,7 @@ impl Plan {
                     && observed.insert(path)
                 {
                     let attributes = attributes_for(attributes, &path, facts);
-                    observations.push(ObservationWish { path, attributes });
+                    observations.push(ObservationWish { path, attributes, strategy: value.strategy });
                 }
                 if let Some(when) = value.read {
                     push_read(&mut reads, ReadWish { path, when });

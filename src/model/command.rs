@@ -15,6 +15,9 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest command id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
 
+/// The most paths or values of one composite operation: their names fit into one block.
+pub const MAX_COMPOSITE_PATHS: usize = 64;
+
 /// What a command asks of the device.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "operation")]
@@ -288,6 +291,8 @@ pub enum ErrorKind {
     QueueFull,
     /// The sender's role does not allow it.
     Forbidden,
+    /// There is no such file.
+    NotFound,
     /// A fault of the gateway.
     Internal,
 }
@@ -308,6 +313,7 @@ impl ErrorKind {
             Self::Conflict => "conflict",
             Self::QueueFull => "queue_full",
             Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
             Self::Internal => "internal",
         }
     }
@@ -321,12 +327,24 @@ pub struct CommandError {
     pub kind: ErrorKind,
     /// What is wrong and what to do.
     pub message: String,
+    /// Everything that is wrong with files, a list of `{severity, file, line, message, hint}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Box<serde_json::Value>>,
 }
 
 impl CommandError {
     /// An error of `kind` with its message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), problems: None }
+    }
+
+    /// The body of `error` in responses: `{"kind","message"}`, and `problems` where a file has some.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut json = serde_json::json!({ "kind": self.kind.as_str(), "message": self.message });
+        if let Some(problems) = &self.problems {
+            json["problems"] = (**problems).clone();
+        }
+        json
     }
 }
 

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::model::attributes::NotificationAttributes;
 use crate::model::command::{
-    Command, CommandError, CommandResult, DEFAULT_TTL, ErrorKind, MAX_ID_BYTES, Operation, WhenAsleep,
+    Command, CommandError, CommandResult, DEFAULT_TTL, ErrorKind, MAX_COMPOSITE_PATHS, MAX_ID_BYTES, Operation,
+    WhenAsleep,
 };
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
@@ -27,7 +28,7 @@ fn invalid(message: impl Into<String>) -> CommandError {
 /// Parses a command. `fallback_id` is used when the command brings none.
 ///
 /// # Errors
-/// `invalid`, with the name of the field, or `not_supported` for operations that are still to come.
+/// `invalid`, with the name of the field.
 pub fn parse_command(
     json: &Value,
     fallback_id: &str,
@@ -97,7 +98,7 @@ pub fn parse_id(body: &Map<String, Value>) -> Result<Option<String>, CommandErro
     Ok(Some(id))
 }
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 22] = [
     "id",
     "operation",
     "path",
@@ -116,6 +117,8 @@ const FIELDS: [&str; 20] = [
     "not_before",
     "when_asleep",
     "paths",
+    "depth",
+    "passive",
     "transaction",
     "key",
 ];
@@ -148,9 +151,19 @@ fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Ope
     let path = |least: usize, most: usize| path_field(body, model, least, most);
     Ok(match operation {
         "read" => Operation::Read { path: path(1, 4)? },
-        "discover" => Operation::Discover { path: path(1, 3)?, depth: None },
-        "observe" => Operation::Observe { path: path(1, 4)?, attributes: BTreeMap::new() },
-        "cancel_observe" => Operation::CancelObserve { path: path(1, 4)?, passive: false },
+        "discover" => Operation::Discover { path: path(1, 3)?, depth: depth_field(body)? },
+        "observe" => Operation::Observe {
+            path: path(1, 4)?,
+            attributes: if body.contains_key("attributes") { attributes_field(body)? } else { BTreeMap::new() },
+        },
+        "cancel_observe" => Operation::CancelObserve { path: path(1, 4)?, passive: flag(body, "passive")? },
+        "read_composite" => Operation::ReadComposite { paths: paths_field(body, model)? },
+        "observe_composite" => Operation::ObserveComposite { paths: paths_field(body, model)? },
+        "cancel_observe_composite" => {
+            Operation::CancelObserveComposite { paths: paths_field(body, model)?, passive: flag(body, "passive")? }
+        }
+        "write_composite" => Operation::WriteComposite { values: composite_values(body, model)? },
+        "bootstrap" => Operation::Bootstrap,
         "delete" => Operation::Delete { path: path(2, 4)? },
         "write" => {
             let path = path(2, 4)?;
@@ -172,15 +185,7 @@ fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Ope
             let path = path(1, 2)?;
             Operation::Create { path, values: values_field(body, model, path)? }
         }
-        "write_attributes" => {
-            let attributes = body
-                .get("attributes")
-                .and_then(Value::as_object)
-                .ok_or_else(|| invalid("attributes is missing or no object"))?;
-            let attributes = attributes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-            NotificationAttributes::query_of_command(&attributes).map_err(invalid)?;
-            Operation::WriteAttributes { path: path(1, 4)?, attributes }
-        }
+        "write_attributes" => Operation::WriteAttributes { attributes: attributes_field(body)?, path: path(1, 4)? },
         "set" => Operation::Set {
             key: body
                 .get("key")
@@ -196,12 +201,6 @@ fn parse_operation(body: &Map<String, Value>, model: &ObjectModel) -> Result<Ope
                 .ok_or_else(|| invalid("command is missing: the id of the command to cancel"))?
                 .to_owned(),
         },
-        "read_composite" | "observe_composite" | "cancel_observe_composite" | "write_composite" | "bootstrap" => {
-            return Err(CommandError::new(
-                ErrorKind::NotSupported,
-                format!("operation '{operation}' is not served by this version"),
-            ));
-        }
         _ => return Err(invalid(format!("operation '{operation}' is not known"))),
     })
 }
@@ -215,6 +214,72 @@ fn path_field(body: &Map<String, Value>, model: &ObjectModel, least: usize, most
     let level = |depth| ["the root", "an object", "an instance", "a resource", "a resource instance"][depth];
     let wanted = if least == most { level(least).to_owned() } else { format!("{} to {}", level(least), level(most)) };
     Err(invalid(format!("path '{text}' is {}, this operation takes {wanted}", level(path.depth()))))
+}
+
+fn attributes_field(body: &Map<String, Value>) -> Result<BTreeMap<String, Value>, CommandError> {
+    let attributes = body
+        .get("attributes")
+        .and_then(Value::as_object)
+        .ok_or_else(|| invalid("attributes is missing or no object"))?;
+    let attributes = attributes.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    NotificationAttributes::query_of_command(&attributes).map_err(invalid)?;
+    Ok(attributes)
+}
+
+fn depth_field(body: &Map<String, Value>) -> Result<Option<u8>, CommandError> {
+    match body.get("depth") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let depth = value.as_u64().and_then(|depth| u8::try_from(depth).ok()).filter(|depth| *depth <= 3);
+            depth.map(Some).ok_or_else(|| invalid("depth is no integer from 0 to 3"))
+        }
+    }
+}
+
+fn flag(body: &Map<String, Value>, field: &str) -> Result<bool, CommandError> {
+    match body.get(field) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(invalid(format!("{field} is no boolean"))),
+    }
+}
+
+/// `paths` of a composite operation: sorted, each once.
+fn paths_field(body: &Map<String, Value>, model: &ObjectModel) -> Result<Vec<Path>, CommandError> {
+    let texts = body.get("paths").and_then(Value::as_array).ok_or_else(|| invalid("paths is missing or no list"))?;
+    let mut paths = Vec::with_capacity(texts.len().min(MAX_COMPOSITE_PATHS));
+    for text in texts {
+        let text = text.as_str().ok_or_else(|| invalid("paths holds what is no string"))?;
+        paths.push(model.parse_path(text).map_err(|error| invalid(format!("paths: '{text}': {error}")))?);
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    if paths.is_empty() || paths.len() > MAX_COMPOSITE_PATHS {
+        return Err(invalid(format!("paths has {} paths, not 1 to {MAX_COMPOSITE_PATHS}", paths.len())));
+    }
+    Ok(paths)
+}
+
+/// `values` of a Write-Composite: full paths of any object; null deletes a resource instance.
+fn composite_values(body: &Map<String, Value>, model: &ObjectModel) -> Result<BTreeMap<Path, Value>, CommandError> {
+    let Some(Value::Object(entries)) = body.get("values") else {
+        return Err(invalid("values is missing or no object"));
+    };
+    let mut values = BTreeMap::new();
+    for (text, value) in entries {
+        let path = model.parse_path(text).map_err(|error| invalid(format!("values: '{text}': {error}")))?;
+        if path.depth() < 3 {
+            return Err(invalid(format!("values: '{text}' is no resource or resource instance")));
+        }
+        insert_value(&mut values, path, value)?;
+    }
+    if let Some(path) = values.iter().find(|(path, value)| value.is_null() && path.depth() != 4).map(|(path, _)| path) {
+        return Err(invalid(format!("values: {path} is null, and only a resource instance can be deleted so")));
+    }
+    if values.is_empty() || values.len() > MAX_COMPOSITE_PATHS {
+        return Err(invalid(format!("values has {} values, not 1 to {MAX_COMPOSITE_PATHS}", values.len())));
+    }
+    Ok(values)
 }
 
 fn type_field(body: &Map<String, Value>) -> Result<Option<ResourceType>, CommandError> {
@@ -316,6 +381,22 @@ mod tests {
     }
 
     #[test]
+    fn composite_operations_take_paths_and_values_of_any_object() {
+        let command =
+            parse(&json!({"operation": "read_composite", "paths": ["/3303/0/5700", "/3/0/9", "/3/0/9", "/"]}));
+        let Operation::ReadComposite { paths } = command.unwrap().operation else { panic!() };
+        let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(paths, ["/", "/3/0/9", "/3303/0/5700"], "sorted, each once");
+        let many: Vec<String> = (0..65).map(|id| format!("/3303/{id}/5700")).collect();
+        let refused = parse(&json!({"operation": "read_composite", "paths": many})).unwrap_err();
+        assert!(refused.message.contains("65 paths, not 1 to 64"), "{refused}");
+        let values = json!({"/1/0/1": 60, "/16/0/0": {"0": "a", "1": null}});
+        let command = parse(&json!({"operation": "write_composite", "values": values})).unwrap();
+        let Operation::WriteComposite { values } = command.operation else { panic!() };
+        assert_eq!(values.get(&Path::resource_instance(16, 0, 0, 1)), Some(&json!(null)));
+    }
+
+    #[test]
     fn errors_name_the_field() {
         for (body, named) in [
             (json!([]), "JSON object"),
@@ -336,6 +417,16 @@ mod tests {
             (json!({"operation": "read", "path": "/3", "id": ""}), "id has 0 bytes"),
             (json!({"operation": "write_attributes", "path": "/3", "attributes": {"gt": "x"}}), "attributes.gt"),
             (json!({"operation": "cancel"}), "command is missing"),
+            (json!({"operation": "read_composite"}), "paths is missing"),
+            (json!({"operation": "read_composite", "paths": []}), "paths has 0 paths"),
+            (json!({"operation": "observe_composite", "paths": ["/3", 3]}), "paths holds"),
+            (json!({"operation": "read_composite", "paths": ["3"]}), "paths: '3'"),
+            (json!({"operation": "write_composite", "values": {"/3/0": 1}}), "'/3/0' is no resource"),
+            (json!({"operation": "write_composite", "values": {"/3/0/1": null}}), "/3/0/1 is null"),
+            (json!({"operation": "write_composite", "values": {}}), "values has 0 values"),
+            (json!({"operation": "discover", "path": "/3", "depth": 4}), "depth"),
+            (json!({"operation": "cancel_observe", "path": "/3", "passive": 1}), "passive"),
+            (json!({"operation": "observe", "path": "/3", "attributes": {"speed": 1}}), "attributes.speed"),
         ] {
             let refused = parse(&body).unwrap_err();
             assert_eq!(refused.kind, ErrorKind::Invalid);

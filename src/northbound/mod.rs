@@ -3,4 +3,5 @@
 
 pub mod command_json;
 pub mod layout;
+pub mod leshan;
 pub mod topic;

@@ -4,6 +4,7 @@
 //! [`script`] says how it behaves, [`tree`] what it holds, [`network`] loses, delays and doubles datagrams between
 //! clients and a server. Nothing here knows a socket or a clock; the same seed gives the same run.
 
+pub mod attribute_table;
 pub mod broker;
 mod chance;
 pub mod device;

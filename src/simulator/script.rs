@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::model::path::Path;
 use crate::model::value::Value;
 use crate::model::version::Version;
+use crate::protocol::coap::block::Block;
+use crate::protocol::coap::message::Code;
 use crate::protocol::content::ContentFormat;
 
 use super::tree::ObjectTree;
@@ -56,6 +58,22 @@ pub struct Misbehaviour {
     pub forgets_observation_when_lost: bool,
     /// The registration carries these bytes instead of the object links.
     pub registers_with_payload: Option<Vec<u8>>,
+    /// Every request is acknowledged empty, and no answer follows.
+    pub acknowledges_and_falls_silent: bool,
+    /// The same for FETCH and iPATCH alone, as Wakaama does.
+    pub acknowledges_composites_and_falls_silent: bool,
+    /// FETCH and iPATCH are refused with this code.
+    pub refuses_composites: Option<Code>,
+    /// Answers carry a token that nobody asked under.
+    pub answers_under_other_token: bool,
+    /// Block options of answers name the block after the right one.
+    pub answers_with_next_block: bool,
+    /// Values in answers and notifications stand under the next instance of their object.
+    pub answers_for_next_instance: bool,
+    /// Answers and notifications lack the Content-Format.
+    pub omits_content_format: bool,
+    /// The ETag of the first so many large bodies changes between their blocks.
+    pub changes_etags: u32,
 }
 
 /// A resource whose value drifts by a bounded random walk.
@@ -71,6 +89,16 @@ pub struct Walk {
     pub step: f64,
     /// Decimals that a float keeps.
     pub decimals: u8,
+}
+
+/// A profile id that a device registers with (Core TS 1.2.2 section 6.2.1). A server that does not know it answers 4.09
+/// and gets the whole list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The `pid` parameter.
+    pub id: String,
+    /// The objects that need not be listed.
+    pub objects: Vec<u16>,
 }
 
 /// Everything that makes up a simulated device.
@@ -93,6 +121,8 @@ pub struct DeviceScript {
     pub root: String,
     /// More query arguments of Register.
     pub register_arguments: Vec<String>,
+    /// The profile that stands for a part of the object list (1.2).
+    pub profile: Option<Profile>,
     /// Objects, instances, resources.
     pub tree: ObjectTree,
     /// Format of answers without Accept and of notifications.
@@ -103,6 +133,8 @@ pub struct DeviceScript {
     pub formats: Vec<ContentFormat>,
     /// Whether notifications are confirmable, unless the `con` attribute says otherwise.
     pub confirmable_notifications: bool,
+    /// Format of Send. In others than SenML CBOR names lie below no alternate root.
+    pub send_format: ContentFormat,
     /// Whether Send is confirmable.
     pub confirmable_send: bool,
     /// Time between Updates; `None` means half of the lifetime.
@@ -113,6 +145,11 @@ pub struct DeviceScript {
     pub transmission: TransmissionParameters,
     /// Largest body of a write in blocks; more is answered 4.13.
     pub max_body_bytes: usize,
+    /// Size exponent of the largest block that the device sends or takes, 0 to 6: 16 to 1,024 bytes.
+    pub block_size_exponent: u8,
+    /// What happens to a larger first block of a write: refused with 4.13 and the size to use, or taken with the size
+    /// to use from then on.
+    pub refuses_larger_blocks: bool,
     /// Faults.
     pub misbehaviour: Misbehaviour,
     /// Values that drift.
@@ -132,6 +169,7 @@ impl DeviceScript {
             awake_window: Duration::from_secs(93),
             root: String::new(),
             register_arguments: Vec::new(),
+            profile: None,
             tree: ObjectTree::default(),
             default_format: ContentFormat::SENML_CBOR,
             text_for_single_resources: false,
@@ -144,11 +182,14 @@ impl DeviceScript {
                 ContentFormat::TLV,
             ],
             confirmable_notifications: true,
+            send_format: ContentFormat::SENML_CBOR,
             confirmable_send: true,
             update_interval: None,
             registration_retry: Duration::from_secs(10),
             transmission: TransmissionParameters::default(),
             max_body_bytes: 1024 * 1024,
+            block_size_exponent: Block::MAX_SIZE_EXPONENT,
+            refuses_larger_blocks: false,
             misbehaviour: Misbehaviour::default(),
             walks: Vec::new(),
         }
@@ -166,6 +207,18 @@ impl DeviceScript {
             self.formats.push(ContentFormat::LWM2M_CBOR);
         }
         self
+    }
+
+    /// Whether a request body may have this format: one of `formats`, or the SenML-ETCH form of one of them, which
+    /// came with 1.2.
+    #[must_use]
+    pub(super) fn reads(&self, format: ContentFormat) -> bool {
+        let plain = match format {
+            ContentFormat::SENML_ETCH_JSON if self.lwm2m >= Version::V1_2 => ContentFormat::SENML_JSON,
+            ContentFormat::SENML_ETCH_CBOR if self.lwm2m >= Version::V1_2 => ContentFormat::SENML_CBOR,
+            other => other,
+        };
+        self.formats.contains(&plain)
     }
 
     /// Adds a resource that a server can read.

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Bound;
 
-use crate::model::attributes::NotificationAttributes;
 use crate::model::object::{ResourceShape, ResourceTypes};
 use crate::model::path::Path;
 use crate::model::value::Value;
 use crate::model::version::Version;
 use crate::protocol::coap::message::Code;
+
+use super::attribute_table::AttributeTable;
 
 /// Why an operation on the tree is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -267,8 +268,9 @@ impl ObjectTree {
         text
     }
 
-    /// The answer to Discover: links of what is at and below a path with the attributes set there. Resources are
-    /// listed for objects too (depth 2, the default of LwM2M 1.2).
+    /// The answer to Discover: links of what is at and up to `depth` levels below a path; without a depth, two levels
+    /// below an object and one below anything else. The link of the path itself carries the attributes in force there,
+    /// inherited ones too; the others carry their own (Core TS 1.2.2 section 6.3.2).
     ///
     /// # Errors
     /// If nothing is there.
@@ -276,35 +278,39 @@ impl ObjectTree {
         &self,
         path: &Path,
         root: &str,
-        attributes: &BTreeMap<Path, NotificationAttributes>,
+        attributes: &AttributeTable,
+        depth: Option<u8>,
     ) -> Result<String, TreeError> {
         if !self.exists(path) {
             return Err(TreeError::NotFound);
         }
-        let resources: BTreeSet<Path> = self
+        let levels = depth.map_or(if path.depth() <= 1 { 2 } else { 1 }, usize::from);
+        let deepest = path.depth().saturating_add(levels);
+        let listed: BTreeSet<Path> = self
             .values
             .keys()
             .chain(&self.executable)
+            .chain(&self.multiple)
             .chain(&self.instances)
             .filter(|candidate| path.contains(candidate))
             .flat_map(|candidate| (path.depth()..=candidate.depth()).filter_map(|depth| candidate.truncated(depth)))
-            .filter(|candidate| candidate.depth() < 4 || path.depth() == 3)
+            .filter(|candidate| candidate.depth() <= deepest)
+            .chain([*path])
             .collect();
         let mut text = String::new();
-        for resource in &resources {
+        for link in &listed {
             let mut parameters = String::new();
-            if let (1, Some(version)) =
-                (resource.depth(), resource.object_id().and_then(|object| self.versions.get(&object)))
-            {
+            if let (1, Some(version)) = (link.depth(), link.object_id().and_then(|object| self.versions.get(&object))) {
                 let _ = write!(parameters, ";ver={version}");
             }
-            if resource.depth() == 3 && self.multiple.contains(resource) {
-                let _ = write!(parameters, ";dim={}", self.below(resource).count());
+            if link.depth() == 3 && self.multiple.contains(link) {
+                let _ = write!(parameters, ";dim={}", self.below(link).count());
             }
-            for argument in attributes.get(resource).map(NotificationAttributes::to_query).unwrap_or_default() {
+            let shown = if link == path { attributes.in_force(link) } else { attributes.own(link) };
+            for argument in shown.to_query() {
                 let _ = write!(parameters, ";{argument}");
             }
-            push_link(&mut text, &format!("{root}{resource}"), &parameters);
+            push_link(&mut text, &format!("{root}{link}"), &parameters);
         }
         Ok(text)
     }
@@ -409,19 +415,35 @@ mod tests {
 
     #[test]
     fn discover_shows_dimensions_and_attributes() {
-        let attributes = BTreeMap::from([(
-            Path::resource(3, 0, 7),
-            NotificationAttributes { pmin: Some(5), ..NotificationAttributes::default() },
-        )]);
-        assert_eq!(
-            tree().discover(&Path::instance(3, 0), "", &attributes).unwrap(),
-            "</3/0>,</3/0/0>,</3/0/4>,</3/0/7>;dim=2;pmin=5"
-        );
-        assert_eq!(
-            tree().discover(&Path::resource(3, 0, 7), "", &attributes).unwrap(),
-            "</3/0/7>;dim=2;pmin=5,</3/0/7/0>,</3/0/7/1>"
-        );
-        assert_eq!(tree().discover(&Path::object(9), "", &attributes), Err(TreeError::NotFound));
+        let mut attributes = AttributeTable::default();
+        attributes.change(Path::resource(3, 0, 7), &["pmin=5".to_owned()]).unwrap();
+        let discover = |path, depth| tree().discover(&path, "", &attributes, depth);
+        let instance = Path::instance(3, 0);
+        assert_eq!(discover(instance, None).unwrap(), "</3/0>,</3/0/0>,</3/0/4>,</3/0/7>;dim=2;pmin=5");
+        let resource = Path::resource(3, 0, 7);
+        assert_eq!(discover(resource, None).unwrap(), "</3/0/7>;dim=2;pmin=5,</3/0/7/0>,</3/0/7/1>");
+        assert_eq!(discover(Path::object(9), None), Err(TreeError::NotFound));
+    }
+
+    #[test]
+    fn core_6_3_2_a_depth_says_how_far_discover_looks() {
+        let attributes = AttributeTable::default();
+        let object = |depth| tree().discover(&Path::object(3), "", &attributes, Some(depth)).unwrap();
+        assert_eq!(object(0), "</3>");
+        assert_eq!(object(1), "</3>,</3/0>");
+        assert_eq!(object(2), tree().discover(&Path::object(3), "", &attributes, None).unwrap());
+        assert_eq!(object(3), "</3>,</3/0>,</3/0/0>,</3/0/4>,</3/0/7>;dim=2,</3/0/7/0>,</3/0/7/1>");
+    }
+
+    #[test]
+    fn core_6_3_2_the_discovered_path_shows_what_it_inherits() {
+        let mut attributes = AttributeTable::default();
+        attributes.change(Path::object(3), &["pmin=10".to_owned(), "pmax=60".to_owned()]).unwrap();
+        attributes.change(Path::resource(3, 0, 7), &["pmax=30".to_owned()]).unwrap();
+        let discover = |path, depth| tree().discover(&path, "", &attributes, Some(depth)).unwrap();
+        assert_eq!(discover(Path::object(3), 1), "</3>;pmin=10;pmax=60,</3/0>");
+        assert_eq!(discover(Path::resource(3, 0, 7), 0), "</3/0/7>;dim=2;pmin=10;pmax=30");
+        assert_eq!(discover(Path::resource_instance(3, 0, 7, 1), 0), "</3/0/7/1>;pmin=10;pmax=30");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod broker_credentials;
 mod broker_outage;
 mod broker_tls;
+mod coap_tcp;
 mod daemon;
 mod fleet;
 mod harness;
@@ -15,3 +16,4 @@ mod kill_nine;
 mod mqtt_sink;
 mod mqtt_versions;
 mod real_clients;
+mod remote;

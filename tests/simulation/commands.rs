@@ -131,7 +131,12 @@ fn device_errors_and_bad_commands_end_failed_with_code_or_field() {
             json!("invalid"),
         ),
         ("d", json!({"id": "d", "operation": "fly"}), json!(null), json!("invalid")),
-        ("e", json!({"id": "e", "operation": "read_composite", "paths": ["/3"]}), json!(null), json!("not_supported")),
+        (
+            "e",
+            json!({"id": "e", "operation": "discover", "path": "/3", "depth": 2}),
+            json!(null),
+            json!("not_supported"),
+        ),
         ("f", json!({"id": "f", "name": "no such command"}), json!(null), json!("invalid")),
         ("g", json!({"id": "g", "operation": "cancel", "command": "none"}), json!(null), json!("invalid")),
     ] {

@@ -1,5 +1,6 @@
 //! The whole gateway in virtual time: real core, simulated host. A failing seed is printed; `SIM_SEED` replays it alone.
 
+mod blockwise;
 mod bounds;
 mod broker_outage;
 mod checks;
@@ -7,6 +8,7 @@ mod clock_jump;
 mod commands;
 mod first_light;
 mod lossy_network;
+mod own_endpoints;
 mod power_cut;
 mod queue_mode;
 mod registration;

@@ -6,17 +6,35 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::end_devices::Behind;
 use super::exchange::{ActiveExchange, Job};
-use super::observation::Observation;
+use super::observation::{Observation, Target};
 use crate::gateway::dispatch::queue::CommandQueue;
 use crate::gateway::vocabulary::Peer;
 use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
+use crate::model::command::Operation;
 use crate::model::endpoint::Endpoint;
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
 use crate::model::report::DeviceFacts;
 use crate::model::time::{Instant, WallTime};
 use crate::model::version::Version;
+
+/// Least time between two requests for an Update: a device that is slow to send one is not asked in between.
+pub const TRIGGER_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Whether a path is that of the Registration Update Trigger (/1/x/8).
+pub fn is_update_trigger(path: &Path) -> bool {
+    matches!(path.ids(), [1, _, 8])
+}
+
+/// Whether a path is that of Disable (/1/x/4).
+pub fn is_disable(path: &Path) -> bool {
+    matches!(path.ids(), [1, _, 4])
+}
+
+/// Disable Timeout of the Server object when the device has none or it was never read.
+pub const DEFAULT_DISABLE_TIMEOUT_SECS: u32 = 86_400;
 
 /// Whether a device can be expected to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,6 +72,8 @@ pub struct Registration {
     pub binding: Option<String>,
     /// Whether the device announced queue mode.
     pub queue_mode: bool,
+    /// Whether the binding names SMS and nothing else: only its own messages open a way to the device.
+    pub only_sms: bool,
     /// `sms`.
     pub sms: Option<String>,
     /// Parameters that the standard does not know, kept.
@@ -91,6 +111,19 @@ pub struct KeyState {
     pub due: Option<Instant>,
 }
 
+/// A value as the device gave it last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastValue {
+    /// The value, in JSON.
+    pub value: serde_json::Value,
+    /// Its time.
+    pub ts: WallTime,
+    /// When it came.
+    pub heard_at: Instant,
+    /// How old it was then.
+    pub age: Duration,
+}
+
 /// A value that no rule took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unmapped {
@@ -116,6 +149,12 @@ pub struct FormatMemory {
     /// The same for instances and multiple-instance resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple: Option<u16>,
+    /// The same for the bodies of composite operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composite: Option<u16>,
+    /// Paths are observed one by one: the device refused a composite operation, or never answered it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_composite: bool,
 }
 
 /// A desired value set by the cloud.
@@ -153,10 +192,16 @@ pub struct Device {
     pub facts: DeviceFacts,
     /// The registration, while it lasts.
     pub registration: Option<Registration>,
+    /// Where an end device is reached; `None` for a device that registered by itself.
+    pub behind: Option<Behind>,
+    /// The end devices behind it, as keys.
+    pub end_devices: Vec<usize>,
     /// Where the device registered from.
     pub peer: Peer,
     /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
     pub alternate_peer: Option<Peer>,
+    /// Whether `peer` was a connection that is gone: nothing can be sent to the device until it connects again.
+    pub disconnected: bool,
     /// Online, asleep or offline.
     pub state: State,
     /// Why, in a word.
@@ -169,16 +214,22 @@ pub struct Device {
     pub awake_until: Option<Instant>,
     /// No requests before this, since the device did not answer.
     pub quiet_until: Option<Instant>,
+    /// When it was asked for an Update last (Execute of /1/x/8).
+    pub triggered_at: Option<Instant>,
+    /// After how many seconds it comes back when it is disabled (/1/x/5), as far as the gateway knows.
+    pub disable_timeout_secs: Option<u32>,
+    /// It was disabled (Execute of /1/x/4): when it is expected back.
+    pub disabled_until: Option<WallTime>,
     /// How often in a row it did not answer.
     pub failures: u32,
     /// The one request under way.
     pub exchange: Option<ActiveExchange>,
     /// Next message id towards the device.
     pub next_message_id: u16,
-    /// Observations by path.
-    pub observations: BTreeMap<Path, Observation>,
+    /// Observations by what they observe.
+    pub observations: BTreeMap<Target, Observation>,
     /// Reads to do at the next occasion.
-    pub reads: VecDeque<Path>,
+    pub reads: VecDeque<Target>,
     /// Reads to do at each wake-up.
     pub reads_on_wake: Vec<Path>,
     /// Periodic reads.
@@ -203,6 +254,8 @@ pub struct Device {
     pub info_due: Option<Instant>,
     /// Values no rule took.
     pub unmapped: BTreeMap<Path, Unmapped>,
+    /// Last values by path, as the device gave them, where an own endpoint answers with them.
+    pub last_values: BTreeMap<Path, LastValue>,
     /// Formats.
     pub formats: FormatMemory,
     /// The enabler version that `formats` was learnt under.
@@ -239,14 +292,20 @@ impl Device {
             label: None,
             facts,
             registration: None,
+            behind: None,
+            end_devices: Vec::new(),
             peer,
             alternate_peer: None,
+            disconnected: false,
             state: State::Offline,
             reason: String::new(),
             last_seen: wall,
             heard_at: None,
             awake_until: None,
             quiet_until: None,
+            triggered_at: None,
+            disable_timeout_secs: None,
+            disabled_until: None,
             failures: 0,
             exchange: None,
             next_message_id: 0,
@@ -264,6 +323,7 @@ impl Device {
             values_due: None,
             info_due: None,
             unmapped: BTreeMap::new(),
+            last_values: BTreeMap::new(),
             formats: FormatMemory::default(),
             formats_of: None,
             answer_pending: false,
@@ -294,7 +354,15 @@ impl Device {
 
     /// Whether the device listens now.
     pub fn listens(&self, now: Instant) -> bool {
-        self.registration.is_some() && self.awake_until.is_none_or(|awake_until| now < awake_until)
+        self.registration.is_some()
+            && !self.disconnected
+            && self.awake_until.is_none_or(|awake_until| now < awake_until)
+    }
+
+    /// Whether an operation has to wait since the same was asked only just now: Update triggers are spaced.
+    pub fn rests_from(&self, operation: &Operation, now: Instant) -> bool {
+        matches!(operation, Operation::Execute { path, .. } if is_update_trigger(path))
+            && self.triggered_at.is_some_and(|at| now < at + TRIGGER_INTERVAL)
     }
 
     /// Reads that the mapping wants.
@@ -320,9 +388,9 @@ impl Device {
     }
 
     /// Asks for a read at the next occasion; asking twice is asking once.
-    pub fn request_read(&mut self, path: Path) {
-        if !self.reads.contains(&path) {
-            self.reads.push_back(path);
+    pub fn request_read(&mut self, target: Target) {
+        if !self.reads.contains(&target) {
+            self.reads.push_back(target);
         }
     }
 
@@ -343,6 +411,7 @@ impl Device {
             consider(self.awake_until);
         }
         consider(self.quiet_until);
+        consider(self.triggered_at.map(|at| at + TRIGGER_INTERVAL).filter(|at| *at > now));
         if registration.is_some() {
             for read in &self.periodic_reads {
                 consider(Some(read.due));

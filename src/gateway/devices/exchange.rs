@@ -1,8 +1,8 @@
 //! The one request that is under way to a device, and why it was sent.
 
+use super::observation::Target;
 use crate::gateway::dispatch::attempt::Request;
 use crate::gateway::vocabulary::Peer;
-use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::Exchange;
@@ -13,23 +13,25 @@ use crate::protocol::coap::message::Message;
 pub enum Job {
     /// Write-Attributes before an Observe.
     WriteAttributes {
-        /// The path to be observed.
-        path: Path,
+        /// What is to be observed.
+        target: Target,
+        /// Which of its paths got attributes.
+        position: usize,
     },
     /// Observe for the mapping.
     Observe {
-        /// The path.
-        path: Path,
+        /// What.
+        target: Target,
     },
     /// End an observation.
     Cancel {
-        /// The path.
-        path: Path,
+        /// What was observed.
+        target: Target,
     },
     /// Read for the mapping.
     Read {
-        /// The path.
-        path: Path,
+        /// What.
+        target: Target,
     },
     /// A command.
     Command {
@@ -49,6 +51,17 @@ pub struct Receiving {
     pub wanted: Block,
     /// Whether the transfer was begun again already because a piece did not fit.
     pub restarted: bool,
+    /// Whether this piece was asked for a second time, as nobody answered.
+    pub asked_again: bool,
+}
+
+/// Why a body did not arrive as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransferError {
+    /// Twice a piece came that was not asked for; says which.
+    WrongPiece(String),
+    /// It exceeds a bound, whose name this is.
+    TooLarge(&'static str),
 }
 
 /// A body that leaves in Block1 pieces.
@@ -60,6 +73,10 @@ pub struct Sending {
     pub offset: usize,
     /// Size exponent of the pieces.
     pub size_exponent: u8,
+    /// Whether the device lost the beginning once already (4.08).
+    pub restarted: bool,
+    /// Whether this piece was sent a second time, as nobody answered.
+    pub asked_again: bool,
 }
 
 /// A request under way.
@@ -81,4 +98,17 @@ pub struct ActiveExchange {
     pub tried_other_words: bool,
     /// When the whole must be over, if the command says so.
     pub give_up_at: Option<Instant>,
+}
+
+impl ActiveExchange {
+    /// Whether a piece that went unanswered is worth a second try: the device answered the ones before, and this one
+    /// had none yet. Each piece has one, so that a long transfer survives a network that loses much.
+    pub fn takes_second_try(&mut self) -> bool {
+        let asked_again = match (&mut self.receiving, &mut self.sending) {
+            (Some(receiving), _) if !receiving.body.is_empty() => &mut receiving.asked_again,
+            (_, Some(sending)) if sending.offset > 0 => &mut sending.asked_again,
+            _ => return false,
+        };
+        !std::mem::replace(asked_again, true)
+    }
 }

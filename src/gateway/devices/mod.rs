@@ -1,7 +1,7 @@
 //! Everything that a datagram or a deadline of a device can cause.
 //!
 //! Flow: [`Devices::handle_datagram`] decodes, deduplicates and routes; requests go to [`requests`] and
-//! [`registering`], answers and notifications to [`responses`], values to [`reporting`]. Whenever something happened to
+//! [`registering`], answers to [`responses`], notifications to [`observing`], values to [`reporting`]. Whenever something happened to
 //! a device, [`work`] looks for the next request to send: at most one is under way to each device (NSTART = 1, RFC 7252
 //! section 4.7).
 //!
@@ -11,8 +11,11 @@
 pub mod answers;
 pub mod commands;
 pub mod device;
+pub mod end_devices;
 pub mod exchange;
+pub(in crate::gateway) mod grouping;
 pub mod observation;
+mod observing;
 pub mod presence;
 pub mod record;
 pub mod registering;
@@ -20,6 +23,9 @@ pub mod reporting;
 pub mod requests;
 pub mod responses;
 pub mod restoring;
+mod send;
+pub mod streaming;
+mod transfer;
 pub mod work;
 
 use std::collections::{BTreeSet, HashMap};
@@ -34,11 +40,11 @@ use super::store::StoreWrite;
 use super::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::endpoint::Endpoint;
-use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::protocol::coap::message::{Code, Message, MessageError, MessageType, Token};
 use answers::{Answers, Seen};
 use device::Device;
+use observation::Target;
 use record::DeviceRecord;
 use requests::Uploads;
 
@@ -46,12 +52,12 @@ use requests::Uploads;
 const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// What a token stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenOwner {
     /// The request under way.
     Exchange(usize),
     /// An observation.
-    Observation(usize, Path),
+    Observation(usize, Target),
 }
 
 /// All devices.
@@ -72,6 +78,8 @@ pub struct Devices {
     pub results: Results,
     /// First byte of every identifier handed out: tells instances apart that share the work.
     instance_byte: u8,
+    /// Bytes of all bodies that devices send in pieces now.
+    receiving_bytes: usize,
     /// Charged bytes of all waiting commands.
     pub(super) command_bytes: usize,
     /// Until when unknown devices may register, if a window is open.
@@ -97,6 +105,7 @@ impl Devices {
             uploads: Uploads::new(limits.max_transfer_bytes, limits.max_transfers_bytes),
             results: Results::new(limits.max_results),
             instance_byte: 0,
+            receiving_bytes: 0,
             command_bytes: 0,
             join_until: None,
             membership_changed: false,
@@ -117,6 +126,9 @@ impl Devices {
     pub fn restore(&mut self, services: &Services, endpoint: Endpoint, record: DeviceRecord) {
         let grace = services.configuration.lwm2m.lifetime_grace;
         let mut device = record.into_device(endpoint, services.now, &services.clock, grace);
+        if services.is_stream(device.peer) {
+            Self::restore_disconnected(&mut device);
+        }
         device.next_message_id = random_u16(services.now, device.endpoint.as_str());
         self.insert(device);
     }
@@ -129,13 +141,15 @@ impl Devices {
         if let Some(name) = &device.name {
             self.by_name.insert(name.clone(), key);
         }
-        if let Some(registration) = &device.registration {
+        if let Some(registration) = &device.registration
+            && device.behind.is_none()
+        {
             self.by_location.insert(registration.location.clone(), key);
             self.by_address.insert((device.peer.listener, device.peer.remote), key);
         }
-        for (path, observation) in &device.observations {
+        for (target, observation) in &device.observations {
             if let Some(token) = observation.token() {
-                self.tokens.insert(token, TokenOwner::Observation(key, *path));
+                self.tokens.insert(token, TokenOwner::Observation(key, target.clone()));
             }
         }
         entry.insert(device);
@@ -148,6 +162,12 @@ impl Devices {
         self.end_exchange(key);
         self.forget_observations(key);
         let mut device = self.table.try_remove(key)?;
+        if let Some(gateway) = device.behind.as_ref().and_then(|behind| self.key_of_endpoint(behind.gateway.as_str()))
+            && let Some(gateway) = self.table.get_mut(gateway)
+        {
+            gateway.end_devices.retain(|end| *end != key);
+        }
+        services.streams.leave(services.now, device.peer, key);
         self.by_endpoint.remove(&device.endpoint);
         if let Some(name) = &device.name {
             self.by_name.remove(name);
@@ -206,6 +226,8 @@ impl Devices {
     /// Ends the request under way without an answer.
     pub(super) fn end_exchange(&mut self, key: usize) -> Option<exchange::ActiveExchange> {
         let active = self.table.get_mut(key)?.exchange.take()?;
+        let received = active.receiving.as_ref().map_or(0, |receiving| receiving.body.len());
+        self.receiving_bytes = self.receiving_bytes.saturating_sub(received);
         self.outstanding.remove(&(active.peer.listener, active.peer.remote, active.exchange.message_id()));
         let token = active.exchange.token();
         if self.tokens.get(&token) == Some(&TokenOwner::Exchange(key)) {
@@ -330,16 +352,21 @@ impl Devices {
         }
     }
 
-    /// Whether the store is so far behind that nothing more may be taken: unacknowledged, devices send again.
+    /// Whether the store is so far behind that no datagram may be taken: unacknowledged, devices send again.
     fn store_is_full(services: &mut Services) -> bool {
-        let (writes, bytes) = services.journal.pending();
-        let limits = &services.configuration.limits;
-        let full = !services.journal.is_broken()
-            && (writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes);
+        let full = Self::store_is_behind(services);
         if full {
             services.count(Occurrence::DatagramDropped("store_full"));
         }
         full
+    }
+
+    /// Whether the store is so far behind that nothing more may be taken.
+    fn store_is_behind(services: &Services) -> bool {
+        let (writes, bytes) = services.journal.pending();
+        let limits = &services.configuration.limits;
+        !services.journal.is_broken()
+            && (writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes)
     }
 }
 

@@ -47,6 +47,10 @@ impl Devices {
         for sample in samples {
             self.learn_fact(services, key, sample);
             let Some(device) = self.table.get(key) else { return };
+            if plan.keeps_last_value(&device.selection, &sample.path) {
+                self.keep_last_value(services, key, sample);
+            }
+            let Some(device) = self.table.get(key) else { return };
             let uplink = plan.uplink(&device.selection, &device.facts, sample);
             let ts = sample.ts.unwrap_or(now_wall);
             if to_notify && source == ReportSource::Notify {
@@ -73,6 +77,11 @@ impl Devices {
     }
 
     fn learn_fact(&mut self, services: &mut Services, key: usize, sample: &Sample) {
+        if let ([1, _, 5], crate::model::value::Value::Integer(secs)) = (sample.path.ids(), &sample.value)
+            && let Some(device) = self.table.get_mut(key)
+        {
+            device.disable_timeout_secs = u32::try_from(*secs).ok();
+        }
         let [3, 0, resource] = *sample.path.ids() else { return };
         let Some((_, which)) = FACT_RESOURCES.iter().find(|(id, _)| *id == resource) else { return };
         let crate::model::value::Value::String(text) = &sample.value else { return };

@@ -1,31 +1,24 @@
-//! Answers and notifications of devices.
+//! Answers of devices to the requests of the gateway, and what becomes of the work that asked.
 //!
-//! An answer is matched by the message id it acknowledges or by its token; a notification by its token alone, from
-//! whatever address it comes: devices change theirs. A confirmable notification is acknowledged when its values are
-//! durable and for no other reason later; one whose token is unknown is rejected with a reset.
-
-use std::time::Duration;
+//! An answer is matched by the message id it acknowledges or by its token. What carries the token of an observation goes
+//! to [`observing`](super::observing); what carries an unknown one is rejected with a reset. A refused format is
+//! answered once by another one, which is remembered, unless the command named its format.
 
 use super::Devices;
 use super::TokenOwner;
 use super::answers::Seen;
-use super::exchange::{ActiveExchange, Job, Receiving};
-use super::observation::Phase;
-use crate::gateway::dispatch::attempt;
-use crate::gateway::services::{Held, Services};
+use super::device::is_disable;
+use super::exchange::{ActiveExchange, Job, TransferError};
+use super::observation::Target;
+use crate::gateway::dispatch::attempt::{self, Request};
+use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::path::Path;
 use crate::model::report::{ReportSource, Sample};
-use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType};
-use crate::protocol::coap::observe_order::is_newer;
-use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::{self, ContentFormat, DecodeContext};
-
-/// After an observation ended by the device's own error: when to try again.
-const OBSERVE_AGAIN: Duration = Duration::from_secs(60);
 
 impl Devices {
     pub(super) fn handle_acknowledgement(&mut self, services: &mut Services, peer: Peer, id: u16) {
@@ -46,9 +39,9 @@ impl Devices {
                 let outcome = Outcome::failed(ErrorKind::BadAnswer, "the device rejected the request with a reset");
                 self.finish_command(services, key, id, outcome);
             }
-            Job::Cancel { path } => self.observation_cancelled(key, *path),
-            Job::Observe { path } => self.observe_refused(services, key, *path, Code::BAD_REQUEST),
-            Job::WriteAttributes { path } => self.attributes_done(key, *path),
+            Job::Cancel { target } => self.observation_cancelled(key, target),
+            Job::Observe { target } => self.observe_refused(services, key, target, Code::BAD_REQUEST),
+            Job::WriteAttributes { target, position } => self.attributes_done(key, target, *position),
             Job::Read { .. } => {}
         }
         self.advance(services, key);
@@ -85,13 +78,35 @@ impl Devices {
                 return;
             }
         }
-        match self.tokens.get(&message.token).copied() {
-            Some(TokenOwner::Exchange(key)) => {
+        match self.tokens.get(&message.token).cloned() {
+            Some(owner) if !self.is_on_stream(services, &owner) => {
+                self.handle_owned_response(services, peer, owner, message, bytes, confirmable);
+            }
+            _ => {
+                services.count(Occurrence::DatagramDropped("unknown_token"));
+                let reset = Message::reset(message.id).encode();
+                self.send_answer(services, peer, message.id, reset);
+            }
+        }
+    }
+
+    /// A response or notification whose token belongs to a device that may use it from there.
+    pub(super) fn handle_owned_response(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        owner: TokenOwner,
+        message: Message,
+        bytes: usize,
+        confirmable: bool,
+    ) {
+        match owner {
+            TokenOwner::Exchange(key) => {
                 self.heard(services, key, peer, bytes);
                 self.acknowledge_now(services, peer, message.id, confirmable);
                 self.handle_answer(services, key, message);
             }
-            Some(TokenOwner::Observation(key, path)) => {
+            TokenOwner::Observation(key, target) => {
                 self.heard(services, key, peer, bytes);
                 let cancelling = self.table.get(key).is_some_and(|device| {
                     device.exchange.as_ref().is_some_and(|active| active.exchange.token() == message.token)
@@ -100,18 +115,13 @@ impl Devices {
                     self.acknowledge_now(services, peer, message.id, confirmable);
                     self.handle_answer(services, key, message);
                 } else {
-                    self.handle_notification(services, key, path, peer, &message, confirmable);
+                    self.handle_notification(services, key, &target, peer, &message, confirmable);
                 }
-            }
-            None => {
-                services.count(Occurrence::DatagramDropped("unknown_token"));
-                let reset = Message::reset(message.id).encode();
-                self.send_answer(services, peer, message.id, reset);
             }
         }
     }
 
-    fn acknowledge_now(&mut self, services: &mut Services, peer: Peer, id: u16, confirmable: bool) {
+    pub(super) fn acknowledge_now(&mut self, services: &mut Services, peer: Peer, id: u16, confirmable: bool) {
         if confirmable {
             self.send_answer(services, peer, id, Message::acknowledgement(id).encode());
         } else {
@@ -119,184 +129,35 @@ impl Devices {
         }
     }
 
-    fn handle_notification(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        path: Path,
-        peer: Peer,
-        message: &Message,
-        confirmable: bool,
-    ) {
-        services.count(Occurrence::Notification);
-        let now = services.now;
-        let Some(device) = self.table.get_mut(key) else { return };
-        let Some(observation) = device.observations.get_mut(&path) else { return };
-        if !message.code.is_success() {
-            // RFC 7641 section 4.2: an error ends the observation at the device.
-            let token = message.token;
-            device.last_error = Some(format!("the observation of {path} ended with {}", message.code));
-            if observation.is_wanted() {
-                let attributes_written = observation.attributes.is_empty();
-                observation.phase = Phase::Wanted { attributes_written, not_before: Some(now + OBSERVE_AGAIN) };
-            } else {
-                device.observations.remove(&path);
-            }
-            self.tokens.remove(&token);
-            self.acknowledge_now(services, peer, message.id, confirmable);
-            self.schedule(services, key);
-            return;
-        }
-        let by_command = observation.by_command;
-        if let Phase::Active { newest, heard_at, .. } = &mut observation.phase {
-            *heard_at = now;
-            if let Some(sequence) = message.observe() {
-                let fresh = newest.is_none_or(|(previous, at)| is_newer(previous, at, sequence, now));
-                if !fresh {
-                    services.count(Occurrence::StaleNotification);
-                    self.acknowledge_now(services, peer, message.id, confirmable);
-                    return;
-                }
-                *newest = Some((sequence, now));
-            } else {
-                services.note_quirk(device, "no_observe_option");
-            }
-        }
-        let rest = message.block(OptionNumber::BLOCK2).ok().flatten().filter(|block| block.more);
-        if rest.is_some() {
-            // RFC 7959 section 2.6: the rest is fetched by plain requests. The whole is read anew, so that no piece of
-            // an older value is joined to it.
-            if let Some(device) = self.table.get_mut(key) {
-                device.request_read(path);
-            }
-            self.acknowledge_now(services, peer, message.id, confirmable);
-        } else {
-            match self.decode_body(services, key, path, message) {
-                Ok(samples) => self.report(services, key, &samples, ReportSource::Notify, by_command),
-                Err(error) => {
-                    if let Some(device) = self.table.get_mut(key) {
-                        device.last_error = Some(format!("notification of {path}: {error}"));
-                    }
-                }
-            }
-            if confirmable {
-                let datagram = Message::acknowledgement(message.id).encode();
-                services.journal.when_durable(Held::Answer { peer, message_id: message.id, datagram });
-            } else {
-                self.answers.answered(peer, message.id, &[]);
-            }
-        }
-        let idle = self.table.get(key).is_some_and(|device| device.exchange.is_none());
-        if idle {
-            self.advance_after_notification(services, key);
-        }
-    }
-
-    /// After a notification there is often nothing to send: then the timer queue need not be touched either.
-    fn advance_after_notification(&mut self, services: &mut Services, key: usize) {
-        let Some(device) = self.table.get(key) else { return };
-        let idle = device.commands.is_empty()
-            && device.reads.is_empty()
-            && !device
-                .observations
-                .values()
-                .any(|observation| matches!(observation.phase, Phase::Wanted { .. } | Phase::Cancelling { .. }))
-            && device.keys.values().all(|key_state| key_state.due.is_none());
-        if idle { self.schedule_lazily(services, key) } else { self.advance(services, key) }
-    }
-
     /// The answer to the request under way, or one piece of it.
     fn handle_answer(&mut self, services: &mut Services, key: usize, message: Message) {
         let Some(active) = self.end_exchange(key) else { return };
-        if let Some(message) = self.assemble(services, key, active, message) {
-            let (active, message) = message;
-            self.finish(services, key, &active, &message);
+        match self.assemble(services, key, active, message) {
+            None => {}
+            Some((active, Ok(message))) => self.finish(services, key, &active, &message),
+            Some((active, Err(error))) => self.transfer_failed(services, key, &active, &error),
         }
         self.advance(services, key);
     }
 
-    /// Block-wise transfer: asks for the next piece, or hands the whole on.
-    fn assemble(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        mut active: ActiveExchange,
-        mut message: Message,
-    ) -> Option<(ActiveExchange, Message)> {
-        if let Some(sending) = &mut active.sending {
-            let block = message.block(OptionNumber::BLOCK1).ok().flatten();
-            let size_exponent =
-                block.map_or(sending.size_exponent, |block| block.size_exponent.min(sending.size_exponent));
-            if message.code == Code::CONTINUE {
-                sending.offset += 16 << sending.size_exponent;
-                sending.size_exponent = size_exponent;
-                if sending.offset < sending.body.len() {
-                    self.continue_request(services, key, active, None);
-                    return None;
-                }
-            } else if message.code == Code::REQUEST_ENTITY_TOO_LARGE
-                && sending.offset == 0
-                && size_exponent < sending.size_exponent
-            {
-                sending.size_exponent = size_exponent;
-                self.continue_request(services, key, active, None);
-                return None;
+    /// The device answered, and its body cannot be had.
+    fn transfer_failed(&mut self, services: &mut Services, key: usize, active: &ActiveExchange, error: &TransferError) {
+        let (kind, text) = match error {
+            TransferError::WrongPiece(text) => {
+                (ErrorKind::BadAnswer, format!("the answer came in wrong pieces: {text}"))
             }
-        }
-        let Ok(Some(block)) = message.block(OptionNumber::BLOCK2) else { return Some((active, message)) };
-        let limit = services.configuration.limits.max_transfer_bytes;
-        let mut receiving = match active.receiving.take() {
-            Some(receiving) => receiving,
-            None if block.more && block.number == 0 && message.code.is_success() => Receiving {
-                first: message.clone(),
-                body: Vec::new(),
-                wanted: Block { number: 0, more: false, size_exponent: block.size_exponent },
-                restarted: false,
-            },
-            None => return Some((active, message)),
+            TransferError::TooLarge(bound) => (ErrorKind::TooLarge, format!("the answer exceeds {bound}")),
         };
-        let fits = block.offset() == receiving.body.len()
-            && (!block.more || message.payload.len() == block.size())
-            && (block.number == 0 || message.option(OptionNumber::ETAG) == receiving.first.option(OptionNumber::ETAG))
-            && message.code.is_success();
-        if !fits {
-            if receiving.restarted {
-                message.code = Code::REQUEST_ENTITY_INCOMPLETE;
-                return Some((active, message));
-            }
-            // A piece of another value, or the wrong piece: from the beginning, never spliced.
-            receiving = Receiving {
-                body: Vec::new(),
-                wanted: Block { number: 0, more: false, size_exponent: block.size_exponent },
-                restarted: true,
-                first: receiving.first,
-            };
-            self.continue_request(services, key, active, Some(receiving));
-            return None;
+        if let Some(device) = self.table.get_mut(key) {
+            device.last_error = Some(text.clone());
         }
-        if block.number == 0 {
-            // Begun anew or not: an observation is known by the token of its Observe.
-            let begun = std::mem::replace(&mut receiving.first, message.clone());
-            receiving.first.token = begun.token;
-            if let (Some(sequence), None) = (begun.observe(), message.observe()) {
-                receiving.first.push_uint(OptionNumber::OBSERVE, sequence);
-            }
+        match &active.job {
+            Job::Command { id } => self.finish_command(services, key, id, Outcome::failed(kind, text)),
+            Job::Observe { target } => self.observe_refused(services, key, target, Code::REQUEST_ENTITY_INCOMPLETE),
+            Job::Cancel { target } => self.observation_cancelled(key, target),
+            Job::WriteAttributes { target, position } => self.attributes_done(key, target, *position),
+            Job::Read { .. } => {}
         }
-        receiving.body.extend_from_slice(&message.payload);
-        if receiving.body.len() > limit {
-            services.count(Occurrence::BoundReached("max_transfer_bytes"));
-            message.code = Code::REQUEST_ENTITY_TOO_LARGE;
-            return Some((active, message));
-        }
-        if block.more {
-            let number = u32::try_from(receiving.body.len() >> (block.size_exponent + 4)).unwrap_or(Block::MAX_NUMBER);
-            receiving.wanted = Block { number, more: false, size_exponent: block.size_exponent };
-            self.continue_request(services, key, active, Some(receiving));
-            return None;
-        }
-        let mut whole = receiving.first;
-        whole.payload = receiving.body;
-        Some((active, whole))
     }
 
     fn finish(&mut self, services: &mut Services, key: usize, active: &ActiveExchange, message: &Message) {
@@ -304,22 +165,22 @@ impl Devices {
             return;
         }
         match active.job.clone() {
-            Job::WriteAttributes { path } => {
+            Job::WriteAttributes { target, position } => {
                 if !message.code.is_success() {
-                    tracing::debug!(%path, code = %message.code, "attributes were not taken");
+                    tracing::debug!(%target, code = %message.code, "attributes were not taken");
                     if let Some(device) = self.table.get_mut(key) {
                         services.note_quirk(device, "attributes_refused");
                     }
                 }
-                self.attributes_done(key, path);
+                self.attributes_done(key, &target, position);
             }
-            Job::Observe { path } => self.observe_answered(services, key, path, message),
-            Job::Cancel { path } => self.observation_cancelled(key, path),
-            Job::Read { path } => {
+            Job::Observe { target } => self.observe_answered(services, key, &target, message),
+            Job::Cancel { target } => self.observation_cancelled(key, &target),
+            Job::Read { target } => {
                 if message.code.is_success() {
-                    self.report_body(services, key, path, message, ReportSource::Read);
+                    self.report_body(services, key, &target, message, ReportSource::Read, false);
                 } else {
-                    tracing::debug!(%path, code = %message.code, "a read was refused");
+                    tracing::debug!(%target, code = %message.code, "a read was refused");
                 }
             }
             Job::Command { id } => self.command_answered(services, key, &id, active, message),
@@ -342,22 +203,34 @@ impl Devices {
             return false;
         }
         let Some(device) = self.table.get_mut(key) else { return false };
+        let queued = match &active.job {
+            Job::Command { id } => device.commands.get(id),
+            _ => None,
+        };
+        if queued.is_some_and(|queued| queued.command.format.is_some()) {
+            return false;
+        }
         let mut request = active.request.clone();
-        if request.accept.take().is_some() {
+        let of_body = code == Code::UNSUPPORTED_CONTENT_FORMAT && request.format.is_some();
+        if !of_body && request.accept.take().is_some() {
             device.formats.no_accept = true;
         } else if let Some(format) = attempt::next_write_format(&request) {
-            let Job::Command { id } = &active.job else { return false };
-            let Some(queued) = device.commands.get(id) else { return false };
-            let operation = queued.command.operation.clone();
+            let operation = match (&active.job, queued) {
+                (Job::Observe { target } | Job::Cancel { target } | Job::Read { target }, _) => {
+                    Operation::ReadComposite { paths: target.paths().to_vec() }
+                }
+                (_, Some(queued)) => queued.command.operation.clone(),
+                _ => return false,
+            };
             let Ok(retry) = attempt::request_for(device, &operation, Some(format.0), &services.model) else {
                 return false;
             };
-            if matches!(active.request.format, Some(ContentFormat::TEXT | ContentFormat::OPAQUE)) {
-                device.formats.single = Some(format.0);
-            } else {
-                device.formats.multiple = Some(format.0);
+            match (active.request.code, active.request.format) {
+                (Code::FETCH | Code::IPATCH, _) => device.formats.composite = Some(attempt::without_etch(format).0),
+                (_, Some(ContentFormat::TEXT | ContentFormat::OPAQUE)) => device.formats.single = Some(format.0),
+                _ => device.formats.multiple = Some(format.0),
             }
-            request = retry;
+            request = Request { observe: request.observe, ..retry };
         } else {
             return false;
         }
@@ -375,48 +248,6 @@ impl Devices {
         true
     }
 
-    pub(super) fn attributes_done(&mut self, key: usize, path: Path) {
-        let observation = self.table.get_mut(key).and_then(|device| device.observations.get_mut(&path));
-        if let Some(Phase::Wanted { attributes_written, .. }) = observation.map(|observation| &mut observation.phase) {
-            *attributes_written = true;
-        }
-    }
-
-    fn observe_answered(&mut self, services: &mut Services, key: usize, path: Path, message: &Message) {
-        if !message.code.is_success() {
-            self.observe_refused(services, key, path, message.code);
-            return;
-        }
-        // That of the Observe, also where later pieces were asked for under others.
-        let token = message.token;
-        let now = services.now;
-        let Some(device) = self.table.get_mut(key) else { return };
-        let Some(observation) = device.observations.get_mut(&path) else { return };
-        if let Some(sequence) = message.observe() {
-            observation.phase = Phase::Active { token, newest: Some((sequence, now)), heard_at: now };
-            self.tokens.insert(token, TokenOwner::Observation(key, path));
-            self.persist(services, key);
-        } else {
-            // The value is welcome; the device will not report changes.
-            observation.phase = Phase::Refused { code: message.code.0 };
-            services.note_quirk(device, "observe_without_effect");
-        }
-        self.report_body(services, key, path, message, ReportSource::Notify);
-    }
-
-    pub(super) fn observation_cancelled(&mut self, key: usize, path: Path) {
-        let Some(device) = self.table.get_mut(key) else { return };
-        let Some(observation) = device.observations.get_mut(&path) else { return };
-        if let Some(token) = observation.token() {
-            self.tokens.remove(&token);
-        }
-        if observation.is_wanted() {
-            observation.reset();
-        } else {
-            device.observations.remove(&path);
-        }
-    }
-
     fn command_answered(
         &mut self,
         services: &mut Services,
@@ -429,19 +260,21 @@ impl Devices {
         let operation = queued.command.operation.clone();
         let mut samples = Ok(Vec::new());
         let mut links = None;
+        let target = target_of(&operation);
         if message.code.is_success() {
-            match &operation {
-                Operation::Read { path } | Operation::Observe { path, .. } => {
-                    samples = self.decode_body(services, key, *path, message);
+            match (&operation, &target) {
+                (Operation::Discover { .. }, _) => links = Some(super::commands::links_json(&message.payload)),
+                (Operation::CancelObserve { .. } | Operation::CancelObserveComposite { .. }, Some(target)) => {
+                    self.observation_cancelled(key, target);
                 }
-                Operation::Discover { .. } => links = Some(super::commands::links_json(&message.payload)),
+                (_, Some(target)) => {
+                    samples = self.decode_body(services, key, target.base(), message);
+                    if let Some(beyond) = samples.iter().flatten().find(|sample| !target.covers(&sample.path)) {
+                        samples = Err(format!("the device answered with {}, which was not asked for", beyond.path));
+                    }
+                    self.observed_by_command(services, key, target, active, message);
+                }
                 _ => {}
-            }
-            if let Operation::Observe { path, .. } = &operation {
-                self.observed_by_command(services, key, *path, active, message);
-            }
-            if let Operation::CancelObserve { path, .. } = &operation {
-                self.observation_cancelled(key, *path);
             }
         }
         if let Ok(samples) = &samples
@@ -450,45 +283,29 @@ impl Devices {
             // What a command read is news like any other.
             self.report(services, key, samples, ReportSource::Read, false);
         }
+        if message.code.is_success() {
+            self.learn_from(services, key, &operation);
+        }
         let outcome = attempt::outcome_of(&operation, message, samples, links);
         self.finish_command(services, key, id, outcome);
     }
 
-    fn observed_by_command(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        path: Path,
-        active: &ActiveExchange,
-        message: &Message,
-    ) {
-        let (Some(sequence), Some(0)) = (message.observe(), active.request.observe) else { return };
-        let token = message.token;
-        let Some(device) = self.table.get_mut(key) else { return };
-        let observation = device.observations.entry(path).or_insert_with(|| {
-            super::observation::Observation::wanted(crate::model::attributes::NotificationAttributes::default())
-        });
-        observation.by_command = true;
-        observation.phase = Phase::Active { token, newest: Some((sequence, services.now)), heard_at: services.now };
-        self.tokens.insert(token, TokenOwner::Observation(key, path));
-        self.persist(services, key);
-    }
-
-    fn report_body(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        path: Path,
-        message: &Message,
-        source: ReportSource,
-    ) {
-        match self.decode_body(services, key, path, message) {
-            Ok(samples) => self.report(services, key, &samples, source, false),
-            Err(error) => {
-                if let Some(device) = self.table.get_mut(key) {
-                    device.last_error = Some(format!("answer for {path}: {error}"));
+    /// What a command that the device carried out means for what can be expected of it.
+    fn learn_from(&mut self, services: &mut Services, key: usize, operation: &Operation) {
+        match operation {
+            Operation::Execute { path, .. } if is_disable(path) => self.disabled(services, key),
+            Operation::Write { values, .. }
+            | Operation::WriteUpdate { values, .. }
+            | Operation::WriteComposite { values } => {
+                for (path, value) in values {
+                    if let ([1, _, 5], Some(secs)) = (path.ids(), value.as_u64())
+                        && let Some(device) = self.table.get_mut(key)
+                    {
+                        device.disable_timeout_secs = u32::try_from(secs).ok();
+                    }
                 }
             }
+            _ => {}
         }
     }
 
@@ -538,40 +355,17 @@ impl Devices {
         }
         samples
     }
+}
 
-    /// Send (`POST /dp`, Core TS 1.2.2 section 6.4.4).
-    pub(super) fn receive_send(
-        &mut self,
-        services: &mut Services,
-        peer: Peer,
-        format: Option<u16>,
-        body: &[u8],
-        bytes: usize,
-    ) -> super::requests::Reply {
-        use super::requests::Reply;
-        let Some(key) = self.by_address.get(&(peer.listener, peer.remote)).copied() else {
-            services.refuse("", peer, "unknown_sender", "Send from an address that registered nothing");
-            return Reply::now(Code::NOT_FOUND);
-        };
-        if self.table.get(key).is_none_or(|device| device.registration.is_none()) {
-            return Reply::now(Code::NOT_FOUND);
+/// What an operation reads or observes.
+pub(super) fn target_of(operation: &Operation) -> Option<Target> {
+    Some(match operation {
+        Operation::Read { path } | Operation::Observe { path, .. } | Operation::CancelObserve { path, .. } => {
+            Target::Path(*path)
         }
-        self.heard(services, key, peer, bytes);
-        let format = format.map_or(ContentFormat::SENML_CBOR, ContentFormat);
-        let mut reply = match self.decode_payload(services, key, Path::ROOT, Some(format), body) {
-            Ok(samples) => {
-                self.report(services, key, &samples, ReportSource::Send, false);
-                Reply::when_durable(Code::CHANGED)
-            }
-            Err(error) => {
-                if let Some(device) = self.table.get_mut(key) {
-                    device.last_error = Some(format!("Send: {error}"));
-                }
-                let unsupported = ![110, 112, 11544, 11542, 11543].contains(&format.0);
-                Reply::now(if unsupported { Code::UNSUPPORTED_CONTENT_FORMAT } else { Code::BAD_REQUEST })
-            }
-        };
-        reply.asked_next = Some(key);
-        reply
-    }
+        Operation::ReadComposite { paths }
+        | Operation::ObserveComposite { paths }
+        | Operation::CancelObserveComposite { paths, .. } => Target::composite(paths),
+        _ => return None,
+    })
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::Devices;
 use super::TokenOwner;
-use super::device::{Device, State};
+use super::device::{Device, State, is_update_trigger};
 use super::exchange::{ActiveExchange, Job, Sending};
-use super::observation::Phase;
+use super::observation::{Phase, Target};
+use super::responses::target_of;
 use crate::gateway::dispatch::attempt::{self, Request};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
-use crate::model::command::{ErrorKind, Operation, Outcome, WhenAsleep};
-use crate::model::event::EventKind;
+use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
@@ -22,13 +22,20 @@ use crate::protocol::coap::option::OptionNumber;
 /// MAX_TRANSMIT_WAIT of RFC 7252 section 4.8.2: how long a separate response may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(93);
 
-/// Bodies beyond one block of this size leave in pieces.
-const FIRST_BLOCK_EXPONENT: u8 = Block::MAX_SIZE_EXPONENT;
-
 impl Devices {
     /// Sends the next request if one may be sent, and puts the device under its deadline.
     pub fn advance(&mut self, services: &mut Services, key: usize) {
-        while self.table.get(key).is_some_and(|device| device.exchange.is_none() && !device.answer_pending) {
+        self.advance_alone(services, key);
+        for other in self.next_on_line(key) {
+            if self.line_is_busy(other) {
+                break;
+            }
+            self.advance_alone(services, other);
+        }
+    }
+
+    fn advance_alone(&mut self, services: &mut Services, key: usize) {
+        while !self.line_is_busy(key) {
             let Some((job, request, token)) = self.next_job(services, key) else { break };
             self.start(services, key, job, request, token);
         }
@@ -38,7 +45,7 @@ impl Devices {
     fn next_job(&mut self, services: &mut Services, key: usize) -> Option<(Job, Request, Option<Token>)> {
         let now = services.now;
         let device = self.table.get_mut(key)?;
-        device.registration.as_ref()?;
+        device.registration.as_ref().filter(|_| !device.disconnected)?;
         let quiet = device.quiet_until.is_some_and(|quiet_until| now < quiet_until);
         let listens = device.listens(now);
         let background_first = std::mem::take(&mut device.background_turn);
@@ -71,7 +78,7 @@ impl Devices {
         for id in ids {
             let device = self.table.get(key)?;
             let Some(queued) = device.commands.get(&id) else { continue };
-            let may_go = listens || queued.command.when_asleep == WhenAsleep::Try;
+            let may_go = (listens || queued.disturbs()) && !device.rests_from(&queued.command.operation, services.now);
             let due = queued.command.not_before.is_none_or(|at| services.clock.instant_of(at) <= services.now);
             if !may_go || !due || !services.journal.is_durable(queued.accepted) {
                 continue;
@@ -103,43 +110,45 @@ impl Devices {
         let device = self.table.get_mut(key)?;
         let queued = device.commands.get(id)?;
         let (operation, format) = (queued.command.operation.clone(), queued.command.format);
+        if let Some(error) = attempt::beyond_version(device, &operation) {
+            self.finish_command(services, key, id, Outcome::Failed { code: None, error: Some(error) });
+            return None;
+        }
+        let target = target_of(&operation);
         let mut token = None;
         let mut effective = operation.clone();
-        if let Operation::Observe { path, .. } = operation {
-            if let Some(observation) = device.observations.get_mut(&path) {
-                // The mapping observes it already: the values only go to one more place.
-                observation.by_command = true;
-                if matches!(observation.phase, Phase::Active { .. } | Phase::Wanted { .. }) {
-                    effective = Operation::Read { path };
+        match (&operation, target) {
+            (Operation::Observe { .. } | Operation::ObserveComposite { .. }, Some(target)) => {
+                if let Some(observation) = device.observations.get_mut(&target) {
+                    // The mapping observes it already: the values only go to one more place.
+                    observation.by_command = true;
+                    if matches!(observation.phase, Phase::Active { .. } | Phase::Wanted { .. }) {
+                        effective = match target {
+                            Target::Path(path) => Operation::Read { path },
+                            Target::Composite(paths) => Operation::ReadComposite { paths: paths.to_vec() },
+                        };
+                    }
+                } else if device.observations.len() >= services.configuration.limits.max_observations_per_device {
+                    services.count(Occurrence::BoundReached("max_observations_per_device"));
+                    let message = format!("the device has {} observations already", device.observations.len());
+                    self.finish_command(services, key, id, Outcome::failed(ErrorKind::QueueFull, message));
+                    return None;
                 }
-            } else if device.observations.len() >= services.configuration.limits.max_observations_per_device {
-                services.count(Occurrence::BoundReached("max_observations_per_device"));
-                let message = format!("the device has {} observations already", device.observations.len());
-                self.finish_command(services, key, id, Outcome::failed(ErrorKind::QueueFull, message));
-                return None;
             }
-        } else if let Operation::CancelObserve { path, .. } = operation {
-            let Some(observation) = device.observations.get_mut(&path) else {
-                self.finish_command(
-                    services,
-                    key,
-                    id,
-                    Outcome::failed(ErrorKind::Invalid, format!("path {path} is not observed")),
-                );
-                return None;
-            };
-            observation.by_command = false;
-            if observation.by_mapping {
-                let outcome = Outcome::Done { code: Code::CONTENT.to_string(), answer: serde_json::Map::new() };
-                self.finish_command(services, key, id, outcome);
-                return None;
-            }
-            token = observation.token();
+            (
+                Operation::CancelObserve { passive, .. } | Operation::CancelObserveComposite { passive, .. },
+                Some(target),
+            ) => match self.stop_observing(services, key, id, &target, *passive) {
+                Some(observed) => token = Some(observed),
+                None => return None,
+            },
+            _ => {}
         }
         let device = self.table.get(key)?;
         match attempt::request_for(device, &effective, format, model) {
-            Ok(request) if request.payload.len() > services.configuration.limits.max_transfer_bytes => {
-                let outcome = Outcome::failed(ErrorKind::TooLarge, "the value exceeds limits.max_transfer");
+            Ok(request) if !services.can_carry(device.peer, request.payload.len()) => {
+                let message = "the value exceeds limits.max_transfer or what the device takes in one message";
+                let outcome = Outcome::failed(ErrorKind::TooLarge, message);
                 self.finish_command(services, key, id, outcome);
                 None
             }
@@ -151,6 +160,38 @@ impl Devices {
         }
     }
 
+    /// The sender no longer wants an observation: its token where the device has to be told, else the command ends.
+    fn stop_observing(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        id: &str,
+        target: &Target,
+        passive: bool,
+    ) -> Option<Token> {
+        let device = self.table.get_mut(key)?;
+        let done = || Outcome::Done { code: Code::CONTENT.to_string(), answer: serde_json::Map::new() };
+        let Some(observation) = device.observations.get_mut(target) else {
+            let outcome = Outcome::failed(ErrorKind::Invalid, format!("path {target} is not observed"));
+            self.finish_command(services, key, id, outcome);
+            return None;
+        };
+        observation.by_command = false;
+        let token = observation.token();
+        if observation.by_mapping {
+            self.finish_command(services, key, id, done());
+            return None;
+        }
+        if passive || token.is_none() {
+            // The next notification carries an unknown token and is rejected with a reset (RFC 7641 section 3.6).
+            self.observation_cancelled(key, target);
+            self.persist(services, key);
+            self.finish_command(services, key, id, done());
+            return None;
+        }
+        token
+    }
+
     /// Sends a request and makes it the one under way. `token`: for cancelling an observation by its own token.
     fn start(&mut self, services: &mut Services, key: usize, job: Job, request: Request, token: Option<Token>) {
         let give_up_at = match &job {
@@ -160,10 +201,21 @@ impl Devices {
             }
             _ => None,
         };
-        let sending = (request.payload.len()
-            > Block { number: 0, more: true, size_exponent: FIRST_BLOCK_EXPONENT }.size())
-        .then(|| Sending { body: request.payload.clone(), offset: 0, size_exponent: FIRST_BLOCK_EXPONENT });
         let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
+        let (whole, exponent) = services.body_capacity(peer);
+        let sending = exponent.filter(|_| request.payload.len() > whole).map(|size_exponent| Sending {
+            body: request.payload.clone(),
+            offset: 0,
+            size_exponent,
+            restarted: false,
+            asked_again: false,
+        });
+        if let Some(device) = self.table.get_mut(key)
+            && request.code == Code::POST
+            && is_update_trigger(&request.path)
+        {
+            device.triggered_at = Some(services.now);
+        }
         let active = (job, request, peer, sending, give_up_at, false);
         self.transmit_request(services, key, active, None, token);
     }
@@ -193,17 +245,25 @@ impl Devices {
             message.options.retain(|(number, _)| *number != OptionNumber::OBSERVE);
             message.push_option(OptionNumber::BLOCK2, receiving.wanted.encode());
         }
-        let datagram = message.encode();
+        let received = receiving.as_ref().map_or(0, |receiving| receiving.body.len());
+        let datagram = services.encode(peer, &message);
         let parameters = TransmissionParameters {
             ack_timeout: device.settings.ack_timeout.unwrap_or(services.configuration.lwm2m.ack_timeout),
             max_retransmit: services.configuration.lwm2m.max_retransmit,
             response_timeout: RESPONSE_TIMEOUT,
         };
         device.bytes_out = device.bytes_out.saturating_add(datagram.len() as u64);
-        let exchange =
-            Exchange::start(services.now, datagram.clone(), id, token, parameters, give_up_at, &mut services.random);
+        let over_stream = services.is_stream(peer);
+        let repeated = if over_stream { Vec::new() } else { datagram.clone() };
+        let mut exchange =
+            Exchange::start(services.now, repeated, id, token, parameters, give_up_at, &mut services.random);
+        if over_stream {
+            // The transport repeats what is lost; there is only the answer to wait for.
+            exchange.acknowledge(services.now);
+        }
         device.exchange =
             Some(ActiveExchange { exchange, job, request, peer, receiving, sending, tried_other_words, give_up_at });
+        self.receiving_bytes += received;
         self.outstanding.insert((peer.listener, peer.remote, id), key);
         self.tokens.entry(token).or_insert(TokenOwner::Exchange(key));
         services.transmit(peer, datagram);
@@ -282,6 +342,17 @@ impl Devices {
         let now = services.now;
         let Some(device) = self.table.get_mut(key) else { return };
         let out_of_time = active.give_up_at.is_some_and(|give_up_at| give_up_at <= now);
+        let repeatable = match &active.job {
+            Job::Command { id } => {
+                device.commands.get(id).is_some_and(|queued| queued.command.operation.is_idempotent())
+            }
+            _ => true,
+        };
+        if repeatable && !acknowledged && !out_of_time && active.takes_second_try() {
+            let receiving = active.receiving.take();
+            self.continue_request(services, key, active, receiving);
+            return;
+        }
         if !acknowledged && !active.tried_other_words && !out_of_time {
             if let Some(alternate) = device.alternate_peer.take() {
                 // Heard from elsewhere since it registered: a NAT may have moved it.
@@ -311,8 +382,10 @@ impl Devices {
         if let Job::Command { id } = &active.job {
             self.command_unanswered(services, key, id, acknowledged, queue_mode);
         }
-        if let Job::Read { path } = &active.job {
-            tracing::debug!(%path, "a read was not answered");
+        if let (Job::Observe { target: Target::Composite(_) }, true) = (&active.job, acknowledged) {
+            // Some clients acknowledge a FETCH and then say nothing; what they take is tried next.
+            self.composite_refused(services, key, "the device acknowledged it and stayed silent");
+            return;
         }
         self.did_not_answer(services, key);
     }
@@ -336,7 +409,7 @@ impl Devices {
     fn watch_observations(&mut self, key: usize, now: Instant) {
         let Some(device) = self.table.get_mut(key) else { return };
         let device_heard_at = device.heard_at;
-        for (path, observation) in &mut device.observations {
+        for (target, observation) in &mut device.observations {
             if let Phase::Wanted { not_before, .. } = &mut observation.phase {
                 // From now on it waits for the device, not for the clock.
                 *not_before = not_before.filter(|at| *at > now);
@@ -346,7 +419,7 @@ impl Devices {
             }
             if let Phase::Active { token, heard_at, newest } = observation.phase {
                 if device_heard_at.is_some_and(|device_heard_at| device_heard_at > heard_at) {
-                    device.last_error = Some(format!("{path} went quiet and is observed anew"));
+                    device.last_error = Some(format!("{target} went quiet and is observed anew"));
                     observation.phase = Phase::Cancelling { token };
                 } else {
                     observation.phase = Phase::Active { token, newest, heard_at: now };
@@ -365,29 +438,8 @@ impl Devices {
             }
         }
         for path in due {
-            device.request_read(path);
+            device.request_read(Target::Path(path));
         }
-    }
-
-    /// An observation that the device refused.
-    pub(super) fn observe_refused(
-        &mut self,
-        services: &mut Services,
-        key: usize,
-        path: crate::model::path::Path,
-        code: Code,
-    ) {
-        let Some(device) = self.table.get_mut(key) else { return };
-        if let Some(observation) = device.observations.get_mut(&path) {
-            observation.phase = Phase::Refused { code: code.0 };
-        }
-        // An optional resource that is not there is what a mapping for many devices must expect.
-        if code == Code::NOT_FOUND || code == Code::METHOD_NOT_ALLOWED {
-            tracing::debug!(endpoint = %device.endpoint, %path, %code, "not observed");
-            return;
-        }
-        device.last_error = Some(format!("{path} is not observed: the device answered {code}"));
-        self.device_event(services, key, EventKind::ObserveFailed, &format!("{path}: the device answered {code}"));
     }
 }
 
@@ -408,30 +460,46 @@ fn put_block1(message: &mut Message, sending: &Sending) {
     }
 }
 
+/// What the mapping wants next: observations to end, attributes and observations to make, reads.
 fn next_background(device: &mut Device, now: Instant) -> Option<(Job, Request, Option<Token>)> {
-    let cancelling = device.observations.iter().find_map(|(path, observation)| match observation.phase {
-        Phase::Cancelling { token } => Some((*path, token)),
+    let cancelling = device.observations.iter().find_map(|(target, observation)| match observation.phase {
+        Phase::Cancelling { token } => Some((target.clone(), token)),
         _ => None,
     });
-    if let Some((path, token)) = cancelling {
-        let request = Request { observe: Some(1), ..Request::new(Code::GET, path) };
-        return Some((Job::Cancel { path }, request, Some(token)));
+    if let Some((target, token)) = cancelling {
+        let request = request_of(device, &target, Some(1))?;
+        return Some((Job::Cancel { target }, Request { accept: None, ..request }, Some(token)));
     }
-    let accept = attempt::accept_for(device);
-    let wanted = device.observations.iter().find_map(|(path, observation)| match observation.phase {
+    let wanted = device.observations.iter().find_map(|(target, observation)| match observation.phase {
         Phase::Wanted { attributes_written, not_before } if not_before.is_none_or(|at| at <= now) => {
-            Some((*path, attributes_written, &observation.attributes))
+            let mut rest = target.paths().iter().enumerate().skip(attributes_written);
+            let unwritten = rest.find(|(position, _)| !observation.attributes_of(*position).is_empty());
+            let written =
+                unwritten.map(|(position, path)| (position, *path, observation.attributes_of(position).to_query()));
+            Some((target.clone(), written))
         }
         _ => None,
     });
-    if let Some((path, attributes_written, attributes)) = wanted {
-        if !attributes_written {
-            let request = Request { query: attributes.to_query(), ..Request::new(Code::PUT, path) };
-            return Some((Job::WriteAttributes { path }, request, None));
+    if let Some((target, unwritten)) = wanted {
+        if let Some((position, path, query)) = unwritten {
+            let request = Request { query, ..Request::new(Code::PUT, path) };
+            return Some((Job::WriteAttributes { target, position }, request, None));
         }
-        let request = Request { observe: Some(0), accept, ..Request::new(Code::GET, path) };
-        return Some((Job::Observe { path }, request, None));
+        let request = request_of(device, &target, Some(0))?;
+        return Some((Job::Observe { target }, request, None));
     }
-    let path = device.reads.pop_front()?;
-    Some((Job::Read { path }, Request { accept, ..Request::new(Code::GET, path) }, None))
+    let target = device.reads.pop_front()?;
+    let request = request_of(device, &target, None)?;
+    Some((Job::Read { target }, request, None))
+}
+
+/// A read or observe in the format that the device takes.
+fn request_of(device: &Device, target: &Target, observe: Option<u32>) -> Option<Request> {
+    match target {
+        Target::Path(path) => {
+            let accept = attempt::accept_for(device);
+            Some(Request { observe, accept, ..Request::new(Code::GET, *path) })
+        }
+        Target::Composite(paths) => attempt::composite(device, paths, observe, None).ok(),
+    }
 }

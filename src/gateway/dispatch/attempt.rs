@@ -19,6 +19,10 @@ use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::{self, ContentFormat};
 
+/// The Server object and its trigger for bootstrapping (1.1).
+pub const SERVER_OBJECT: u16 = 1;
+const BOOTSTRAP_TRIGGER: u16 = 9;
+
 /// A request without message id and token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -50,6 +54,8 @@ impl Request {
         if let Some(observe) = self.observe {
             message.push_uint(OptionNumber::OBSERVE, observe);
         }
+        // Composite requests go to the root of all; their names say where (some clients refuse a Uri-Path there).
+        let root = if matches!(self.code, Code::FETCH | Code::IPATCH) { "" } else { root };
         for segment in root.split('/').filter(|segment| !segment.is_empty()) {
             message.push_option(OptionNumber::URI_PATH, segment);
         }
@@ -86,6 +92,29 @@ pub fn accept_for(device: &Device) -> Option<ContentFormat> {
     preference.into_iter().find(|format| registration.formats.contains(&format.0))
 }
 
+/// Why an operation is beyond the enabler version that the device registered; `None` if it is not.
+pub fn beyond_version(device: &Device, operation: &Operation) -> Option<CommandError> {
+    let version = device.registration.as_ref()?.version;
+    let (since, what) = match operation {
+        Operation::ReadComposite { .. }
+        | Operation::ObserveComposite { .. }
+        | Operation::CancelObserveComposite { .. }
+        | Operation::WriteComposite { .. } => (Version::V1_1, "composite operations"),
+        Operation::Bootstrap => (Version::V1_1, "asking a device to bootstrap"),
+        Operation::Discover { depth: Some(_), .. } => (Version::V1_2, "depth"),
+        Operation::Observe { attributes, .. } if !attributes.is_empty() => {
+            (Version::V1_2, "attributes of one observation")
+        }
+        _ => return None,
+    };
+    (version < since).then(|| {
+        CommandError::new(
+            ErrorKind::NotSupported,
+            format!("the device registered LwM2M {version}, and LwM2M has {what} since {since}"),
+        )
+    })
+}
+
 /// The request of an operation that goes to the device as it stands. `forced` is the command's own format.
 ///
 /// # Errors
@@ -101,14 +130,32 @@ pub fn request_for(
         Operation::Read { path } => {
             Request { accept: forced.or_else(|| accept_for(device)), ..Request::new(Code::GET, *path) }
         }
-        Operation::Discover { path, .. } => {
-            Request { accept: Some(ContentFormat::LINK_FORMAT), ..Request::new(Code::GET, *path) }
-        }
-        Operation::Observe { path, .. } => Request {
-            observe: Some(0),
-            accept: forced.or_else(|| accept_for(device)),
+        Operation::Discover { path, depth } => Request {
+            accept: Some(ContentFormat::LINK_FORMAT),
+            query: depth.map(|depth| format!("depth={depth}")).into_iter().collect(),
             ..Request::new(Code::GET, *path)
         },
+        Operation::Observe { path, attributes } => Request {
+            observe: Some(0),
+            accept: forced.or_else(|| accept_for(device)),
+            query: if attributes.is_empty() {
+                Vec::new()
+            } else {
+                NotificationAttributes::query_of_command(attributes)
+                    .map_err(|error| CommandError::new(ErrorKind::Invalid, error))?
+            },
+            ..Request::new(Code::GET, *path)
+        },
+        Operation::ReadComposite { paths } => composite(device, paths, None, forced)?,
+        Operation::ObserveComposite { paths } => composite(device, paths, Some(0), forced)?,
+        Operation::CancelObserveComposite { paths, .. } => composite(device, paths, Some(1), forced)?,
+        Operation::WriteComposite { values } => write_composite(device, values, forced, model)?,
+        Operation::Bootstrap => {
+            // Which of several servers of the device this gateway is, the device does not say; most have one.
+            let servers = device.facts.objects.get(&SERVER_OBJECT);
+            let server = servers.and_then(|servers| servers.instances.first().copied()).unwrap_or(0);
+            Request::new(Code::POST, Path::resource(SERVER_OBJECT, server, BOOTSTRAP_TRIGGER))
+        }
         Operation::CancelObserve { path, .. } => Request { observe: Some(1), ..Request::new(Code::GET, *path) },
         Operation::Write { path, values, value_type } => {
             with_values(device, Request::new(Code::PUT, *path), values, *value_type, forced, model)?
@@ -135,18 +182,69 @@ pub fn request_for(
                 .map_err(|error| CommandError::new(ErrorKind::Invalid, error))?,
             ..Request::new(Code::PUT, *path)
         },
-        Operation::ReadComposite { .. }
-        | Operation::ObserveComposite { .. }
-        | Operation::CancelObserveComposite { .. }
-        | Operation::WriteComposite { .. }
-        | Operation::Bootstrap
-        | Operation::Cancel { .. }
-        | Operation::Named { .. }
-        | Operation::Set { .. }
-        | Operation::Get { .. } => {
+        Operation::Cancel { .. } | Operation::Named { .. } | Operation::Set { .. } | Operation::Get { .. } => {
             return Err(CommandError::new(ErrorKind::Internal, "the operation was not resolved before it was sent"));
         }
     })
+}
+
+/// FETCH with the names of the paths (Core TS 1.2.2 sections 6.3.9 and 6.4.4).
+///
+/// # Errors
+/// `invalid` if the forced format cannot carry names.
+pub fn composite(
+    device: &Device,
+    paths: &[Path],
+    observe: Option<u32>,
+    forced: Option<ContentFormat>,
+) -> Result<Request, CommandError> {
+    let format = forced.unwrap_or_else(|| composite_format(device));
+    let payload = content::encode_paths(format, paths, device.root()).map_err(|error| unencodable(&error))?;
+    let accept = forced.or_else(|| accept_for(device)).map(|accept| match accept {
+        ContentFormat::SENML_ETCH_JSON | ContentFormat::SENML_JSON => ContentFormat::SENML_JSON,
+        ContentFormat::LWM2M_CBOR => ContentFormat::LWM2M_CBOR,
+        _ => ContentFormat::SENML_CBOR,
+    });
+    Ok(Request { observe, accept, format: Some(format), payload, ..Request::new(Code::FETCH, Path::ROOT) })
+}
+
+/// iPATCH with values anywhere (Core TS 1.2.2 section 6.3.10); null deletes a resource instance.
+fn write_composite(
+    device: &Device,
+    values: &BTreeMap<Path, Json>,
+    forced: Option<ContentFormat>,
+    model: &ObjectModel,
+) -> Result<Request, CommandError> {
+    let present: BTreeMap<Path, Json> =
+        values.iter().filter(|(_, json)| !json.is_null()).map(|(path, json)| (*path, json.clone())).collect();
+    let nulls = values.iter().filter(|(_, json)| json.is_null()).map(|(path, _)| (*path, None));
+    let mut changes: Vec<(Path, Option<Value>)> = typed_values(device, &present, None, model)?
+        .into_iter()
+        .map(|(path, value)| (path, Some(value)))
+        .chain(nulls)
+        .collect();
+    changes.sort_by_key(|(path, _)| *path);
+    let deletes = changes.iter().any(|(_, value)| value.is_none());
+    let format = forced.unwrap_or_else(|| match composite_format(device) {
+        ContentFormat::SENML_JSON if deletes => ContentFormat::SENML_ETCH_JSON,
+        ContentFormat::SENML_CBOR if deletes => ContentFormat::SENML_ETCH_CBOR,
+        other => other,
+    });
+    let payload = content::encode_changes(format, &changes, &device.model(model), device.root())
+        .map_err(|error| unencodable(&error))?;
+    Ok(Request { format: Some(format), payload, ..Request::new(Code::IPATCH, Path::ROOT) })
+}
+
+/// SenML CBOR, unless the device announced only SenML JSON or refused the other before.
+fn composite_format(device: &Device) -> ContentFormat {
+    if let Some(learnt) = device.formats.composite {
+        return ContentFormat(learnt);
+    }
+    let announced =
+        device.registration.as_ref().map(|registration| registration.formats.as_slice()).unwrap_or_default();
+    let only_json =
+        announced.contains(&ContentFormat::SENML_JSON.0) && !announced.contains(&ContentFormat::SENML_CBOR.0);
+    if only_json { ContentFormat::SENML_JSON } else { ContentFormat::SENML_CBOR }
 }
 
 /// A Create with a chosen instance id: the values are encoded below the object with their own instance.
@@ -160,7 +258,7 @@ fn with_instance(
 ) -> Result<Request, CommandError> {
     let typed = typed_values(device, values, None, model)?;
     let format = forced.unwrap_or_else(|| multiple_format(device));
-    request.payload = content::encode_new_instance(format, instance, &typed, &device.model(model))
+    request.payload = content::encode_new_instance(format, device.root(), instance, &typed, &device.model(model))
         .map_err(|error| unencodable(&error))?;
     request.format = Some(format);
     Ok(request)
@@ -179,8 +277,8 @@ fn with_values(
         [(path, value)] if *path == request.path => single_format(device, value),
         _ => multiple_format(device),
     });
-    request.payload =
-        content::encode(format, request.path, &encodable, &device.model(model)).map_err(|error| unencodable(&error))?;
+    request.payload = content::encode_below_root(format, device.root(), request.path, &encodable, &device.model(model))
+        .map_err(|error| unencodable(&error))?;
     request.format = Some(format);
     Ok(request)
 }
@@ -241,6 +339,15 @@ fn is_multiple(format: ContentFormat) -> bool {
 /// The format to try after `refused` was answered with 4.15 or 4.06; `None` when all were tried.
 pub fn next_write_format(request: &Request) -> Option<ContentFormat> {
     let refused = request.format?;
+    if matches!(request.code, Code::FETCH | Code::IPATCH) {
+        // The two spellings of the same pack, each with its variant for patches.
+        return Some(match refused {
+            ContentFormat::SENML_CBOR => ContentFormat::SENML_JSON,
+            ContentFormat::SENML_ETCH_CBOR => ContentFormat::SENML_ETCH_JSON,
+            ContentFormat::SENML_ETCH_JSON => ContentFormat::SENML_ETCH_CBOR,
+            _ => ContentFormat::SENML_CBOR,
+        });
+    }
     let single = [ContentFormat::TEXT, ContentFormat::OPAQUE, ContentFormat::TLV, ContentFormat::SENML_CBOR];
     let multiple =
         [ContentFormat::TLV, ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];
@@ -251,6 +358,15 @@ pub fn next_write_format(request: &Request) -> Option<ContentFormat> {
     (refused == ContentFormat::TLV)
         .then_some(ContentFormat::SENML_CBOR)
         .or_else(|| multiple.contains(&refused).then_some(ContentFormat::TLV))
+}
+
+/// The format that a device which takes this one for patches takes for other packs.
+pub fn without_etch(format: ContentFormat) -> ContentFormat {
+    match format {
+        ContentFormat::SENML_ETCH_JSON => ContentFormat::SENML_JSON,
+        ContentFormat::SENML_ETCH_CBOR => ContentFormat::SENML_CBOR,
+        other => other,
+    }
 }
 
 /// The outcome of an answered operation. `samples` is the decoded body of a read or observe.
@@ -266,14 +382,17 @@ pub fn outcome_of(
     }
     let mut body = Map::new();
     match operation {
-        Operation::Read { path } | Operation::Observe { path, .. } => match samples {
+        Operation::Read { .. }
+        | Operation::Observe { .. }
+        | Operation::ReadComposite { .. }
+        | Operation::ObserveComposite { .. } => match samples {
             Err(error) => {
                 return Outcome::Failed {
                     code: Some(code),
                     error: Some(CommandError::new(ErrorKind::BadAnswer, error)),
                 };
             }
-            Ok(samples) => insert_samples(&mut body, *path, &samples),
+            Ok(samples) => insert_samples(&mut body, operation.path().copied().unwrap_or_default(), &samples),
         },
         Operation::Discover { .. } => {
             body.insert("links".to_owned(), links.unwrap_or_else(|| json!([])));

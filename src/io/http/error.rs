@@ -98,7 +98,7 @@ impl IntoResponse for ApiError {
 pub(super) const fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid | ErrorKind::NotSupported => StatusCode::BAD_REQUEST,
-        ErrorKind::UnknownDevice => StatusCode::NOT_FOUND,
+        ErrorKind::UnknownDevice | ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Asleep | ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Timeout | ErrorKind::Unreachable => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

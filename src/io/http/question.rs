@@ -107,7 +107,11 @@ const fn more_follows(answer: &Answer) -> bool {
     match answer {
         Answer::Command(CommandProgress::Accepted { .. }) => true,
         Answer::Command(CommandProgress::Result(result)) => !result.outcome.is_terminal(),
-        Answer::Body(_) | Answer::UnknownDevice | Answer::Failed(_) | Answer::Model { .. } => false,
+        Answer::Body(_)
+        | Answer::UnknownDevice
+        | Answer::NoEndpoint { .. }
+        | Answer::Failed(_)
+        | Answer::Model { .. } => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod downlink;
 mod example;
+mod http;
 mod observe;
 mod publish;
 mod settings;
@@ -49,6 +50,7 @@ impl Plan {
             problems.extend(compile_file(&mut plan, DEFAULT_MAPPING_NAME, DEFAULT_MAPPING, true, model));
         }
         plan.index = RuleIndex::build(&plan.rules);
+        plan.has_cached_endpoints = plan.endpoints.iter().any(|rule| rule.cached.is_some());
         let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
         Compiled { plan: (!broken).then_some(plan), problems }
     }
@@ -79,9 +81,7 @@ fn compile_file(plan: &mut Plan, name: &str, text: &str, built_in: bool, model: 
     if !built_in {
         shadow::check(plan, &context, first_rule, first_desired, first_command, &mut diagnostics);
     }
-    for refused in [&keys::SUBSCRIBE, &keys::HTTP] {
-        refuse(&root, refused, &mut diagnostics);
-    }
+    refuse(&root, &keys::SUBSCRIBE, &mut diagnostics);
     diagnostics.into_problems()
 }
 
@@ -116,7 +116,7 @@ fn compile_rules(plan: &mut Plan, root: &Section<'_>, context: &Context<'_>, dia
     }
 }
 
-/// Desired keys, commands, publish rules and examples.
+/// Desired keys, commands, publish rules, own endpoints and examples.
 fn compile_others(
     plan: &mut Plan,
     root: &Section<'_>,
@@ -133,6 +133,11 @@ fn compile_others(
     for section in root.tables("publish", diagnostics) {
         plan.publishes.extend(publish::compile(&section, context, diagnostics));
     }
+    let only_device = plan.files.get(context.file).and_then(|file| file.devices.only_endpoint());
+    for section in root.tables("http", diagnostics) {
+        let rule = http::compile(&section, context, plan, only_device.as_deref(), diagnostics);
+        plan.endpoints.extend(rule);
+    }
     for section in root.tables("example", diagnostics) {
         // The default mapping promises nothing for paths that another file may take.
         if built_in && context.file > 0 {
@@ -140,7 +145,8 @@ fn compile_others(
         }
         plan.examples.extend(example::compile(&section, context, diagnostics));
     }
-    let others = [plan.desired.len(), plan.commands.len(), plan.publishes.len(), plan.examples.len()];
+    let others =
+        [plan.desired.len(), plan.commands.len(), plan.publishes.len(), plan.endpoints.len(), plan.examples.len()];
     if others.into_iter().any(|count| count > MAX_RULES) {
         diagnostics.error_in_file(format!("there are more than {MAX_RULES} sections of one kind"), "use wildcards");
     }
@@ -165,7 +171,7 @@ fn refuse(root: &Section<'_>, keys: &'static SectionKeys, diagnostics: &mut Diag
         diagnostics.error(
             section.offset,
             format!("{} is not served yet", keys.name),
-            format!("remove it; {}", if key == "http" { "use the HTTP API" } else { "use the topics of the layout" }),
+            "remove it; use the topics of the layout",
         );
     }
 }

@@ -4,7 +4,7 @@ use super::observe::{self, ObserveView};
 use crate::mapping::compile::unknown_word;
 use crate::mapping::file::section::integer;
 use crate::mapping::file::{Diagnostics, Section};
-use crate::mapping::plan::{DeviceSettings, QueueMode};
+use crate::mapping::plan::{DeviceSettings, ObserveStrategy, QueueMode};
 
 /// Content formats by name, with their CoAP numbers (RFC 7252 section 12.3, Core TS 1.2.2 section 7.4).
 const FORMATS: [(&str, u16); 9] = [
@@ -23,24 +23,20 @@ const FORMATS: [(&str, u16); 9] = [
 #[derive(Clone, Debug)]
 pub(in crate::mapping) struct Defaults {
     pub(in crate::mapping) observe: ObserveView,
+    pub(in crate::mapping) strategy: ObserveStrategy,
 }
 
 impl Defaults {
     /// Compiles the section; without it the built-in defaults.
     pub(super) fn compile(section: Option<&Section<'_>>, diagnostics: &mut Diagnostics) -> Self {
-        let mut defaults = Self { observe: ObserveView::built_in() };
+        let mut defaults = Self { observe: ObserveView::built_in(), strategy: ObserveStrategy::default() };
         let Some(section) = section else { return defaults };
         if let Some(own) = observe::view(section, diagnostics) {
             defaults.observe = own.over(&defaults.observe);
         }
-        if let Some(strategy) = section.text("observe_strategy", diagnostics)
-            && strategy.value != "single"
-        {
-            diagnostics.error(
-                strategy.offset,
-                format!("observe_strategy \"{}\" is not served yet", strategy.value),
-                "use \"single\" or leave it out",
-            );
+        if let Some(named) = section.text("observe_strategy", diagnostics) {
+            let known = ObserveStrategy::NAMES.iter().find(|(name, _)| *name == named.value);
+            defaults.strategy = known.map(|(_, strategy)| *strategy).unwrap_or_default();
         }
         defaults
     }

@@ -48,7 +48,19 @@ pub(super) fn compile(
     // Only here, so that one pass tells all that is wrong with the section.
     let keys = keys?;
     let observe = observe.into_attributes();
-    let rule = ValueRule { kind, keys, decode, conversion, unit, observe, read, report, sinks, also };
+    let rule = ValueRule {
+        kind,
+        keys,
+        decode,
+        conversion,
+        unit,
+        observe,
+        strategy: context.defaults.strategy,
+        read,
+        report,
+        sinks,
+        also,
+    };
     if let Some(pattern) = pattern {
         check_pattern(section, pattern, &rule, diagnostics);
         let thresholds = own.is_some_and(|own| own.has_thresholds());

@@ -9,6 +9,8 @@ pub(in crate::mapping) enum Shape {
     OneOf(&'static [&'static str]),
     /// A string or an array of strings.
     Texts,
+    /// The same, each one of these.
+    TextsOf(&'static [&'static str]),
     /// An integer.
     Integer,
     /// An array of integers.
@@ -105,7 +107,7 @@ pub(in crate::mapping) static DEFAULTS: SectionKeys = SectionKeys {
         key(
             "observe_strategy",
             Shape::OneOf(&["single", "composite_all", "composite_by_object", "auto"]),
-            "How observations are grouped; only \"single\" is served so far.",
+            "Whether a device is observed path by path or several paths as one (LwM2M 1.1 and later).",
         ),
     ],
 };
@@ -235,10 +237,22 @@ pub(in crate::mapping) static SUBSCRIBE: SectionKeys = SectionKeys {
 pub(in crate::mapping) static HTTP: SectionKeys = SectionKeys {
     name: "[[http]]",
     keys: &[
-        required("route", Shape::Text, "Path of the endpoint with placeholders."),
-        required("path", Shape::Text, "The resource."),
-        key("methods", Shape::Texts, "GET, PUT, POST."),
-        key("role", Shape::OneOf(&["viewer", "operator", "admin"]), "Least role of the caller."),
+        required(
+            "route",
+            Shape::Text,
+            "Path of the endpoint, such as \"/plant/{device}/setpoint\"; {instance} for a *.",
+        ),
+        required(
+            "path",
+            Shape::Pattern,
+            "What it reads, writes or executes; each * needs its placeholder in the route.",
+        ),
+        key("methods", Shape::TextsOf(&["GET", "PUT", "POST"]), "GET reads (default), PUT writes, POST executes."),
+        key(
+            "role",
+            Shape::OneOf(&["viewer", "operator", "admin"]),
+            "Least role of the caller; default viewer for GET, operator for the others.",
+        ),
         key("cached", Shape::Duration, "GET answers with the last known value if it is younger."),
     ],
 };
@@ -306,7 +320,7 @@ pub(in crate::mapping) static ROOT: SectionKeys = SectionKeys {
         key("command", Shape::Tables(&COMMAND), "Named commands."),
         key("publish", Shape::Tables(&PUBLISH), "Topics of the mapping's own."),
         key("subscribe", Shape::Tables(&SUBSCRIBE), "Own topics down; not served yet."),
-        key("http", Shape::Tables(&HTTP), "Own HTTP endpoints; not served yet."),
+        key("http", Shape::Tables(&HTTP), "Own HTTP endpoints."),
         key("example", Shape::Tables(&EXAMPLE), "Checked examples."),
     ],
 };

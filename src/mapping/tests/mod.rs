@@ -6,6 +6,7 @@ mod documented;
 mod downlink;
 mod examples;
 mod explain;
+mod http;
 mod invalid;
 mod publish;
 mod schema;

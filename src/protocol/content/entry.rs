@@ -12,8 +12,16 @@ use super::{ContentError, ContentFormat};
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'v> {
     pub(super) path: Path,
-    pub(super) value: &'v Value,
+    /// `None` deletes the resource instance: null, which only patches have.
+    pub(super) value: Option<&'v Value>,
     pub(super) ts: Option<WallTime>,
+}
+
+impl<'v> Entry<'v> {
+    /// The value, for formats that have no null.
+    pub(super) fn present(&self) -> Result<&'v Value, ContentError> {
+        self.value.ok_or_else(|| ContentError::unfitting(format!("{}: this format has no null", self.path)))
+    }
 }
 
 /// Refuses values that are no resources, lie outside `base`, or have a time or a repetition that the format cannot
@@ -49,7 +57,7 @@ pub(super) fn check(format: ContentFormat, base: Path, entries: &[Entry<'_>]) ->
 /// The one value of a single-value format.
 pub(super) fn single<'v>(base: Path, entries: &[Entry<'v>]) -> Result<&'v Value, ContentError> {
     match entries {
-        [entry] if entry.path == base => Ok(entry.value),
+        [entry] if entry.path == base => entry.present(),
         _ => Err(ContentError::unfitting(format!("this format carries the value of {base} alone, and no more"))),
     }
 }

@@ -221,7 +221,10 @@ fn write_below(encoder: &mut Encoder<Vec<u8>>, depth: usize, entries: &[Entry<'_
     if let [only] = entries
         && only.path.depth() == depth
     {
-        return cbor::write_value(encoder, only.value);
+        return match only.value {
+            Some(value) => cbor::write_value(encoder, value),
+            None => encoder.null().map(|_| ()),
+        };
     }
     let groups = || entries.chunk_by(|a, b| a.path.ids().get(depth) == b.path.ids().get(depth));
     encoder.map(groups().count() as u64)?;

@@ -92,13 +92,15 @@ impl ContentFormat {
     pub const OLD_JSON: Self = Self(1543);
 
     /// The names of the command line and of commands: `text`, `tlv`, `senml-cbor`, ...
-    pub const NAMES: [(&'static str, Self); 9] = [
+    pub const NAMES: [(&'static str, Self); 11] = [
         ("text", Self::TEXT),
         ("link", Self::LINK_FORMAT),
         ("opaque", Self::OPAQUE),
         ("cbor", Self::CBOR),
         ("senml-json", Self::SENML_JSON),
         ("senml-cbor", Self::SENML_CBOR),
+        ("senml-etch-json", Self::SENML_ETCH_JSON),
+        ("senml-etch-cbor", Self::SENML_ETCH_CBOR),
         ("tlv", Self::TLV),
         ("json", Self::OMA_JSON),
         ("lwm2m-cbor", Self::LWM2M_CBOR),
@@ -215,6 +217,26 @@ pub fn decode(format: ContentFormat, payload: &[u8], context: &DecodeContext<'_>
     Ok(Decoded { samples, quirks: quirks.into_words() })
 }
 
+/// Decodes a pack whose names lie below several roots, as a gateway device sends for the devices behind it: the samples
+/// in their order, each with the position of its context. Names below none of the roots belong to the first context.
+///
+/// # Errors
+/// As for [`decode`]; only SenML names roots.
+pub fn decode_by_root(
+    format: ContentFormat,
+    payload: &[u8],
+    contexts: &[DecodeContext<'_>],
+) -> Result<(Vec<(usize, Sample)>, Vec<&'static str>), ContentError> {
+    let wire = match format {
+        ContentFormat::SENML_JSON | ContentFormat::SENML_ETCH_JSON => Wire::SenmlJson,
+        ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => Wire::SenmlCbor,
+        other => return Err(ContentError::UnsupportedFormat(other.0)),
+    };
+    let mut quirks = Quirks::default();
+    let samples = senml::decode_by_root(wire, payload, contexts, &mut quirks)?;
+    Ok((samples, quirks.into_words()))
+}
+
 /// Decodes the body of a write that may delete resource instances: `v: null` in SenML, `null` in LwM2M CBOR.
 ///
 /// # Errors
@@ -290,7 +312,8 @@ pub fn encode_below_root(
     values: &[(Path, Value)],
     types: &dyn ResourceTypes,
 ) -> Result<Vec<u8>, ContentError> {
-    let entries: Vec<Entry<'_>> = values.iter().map(|(path, value)| Entry { path: *path, value, ts: None }).collect();
+    let entries: Vec<Entry<'_>> =
+        values.iter().map(|(path, value)| Entry { path: *path, value: Some(value), ts: None }).collect();
     let chosen_by_device = base.depth() == 1 && entries.iter().all(|entry| entry.path.instance_id() == Some(0));
     encode_entries(format, root, base, &entries, types, chosen_by_device)
 }
@@ -310,7 +333,7 @@ pub fn encode_samples(
     types: &dyn ResourceTypes,
 ) -> Result<Vec<u8>, ContentError> {
     let entries: Vec<Entry<'_>> =
-        samples.iter().map(|sample| Entry { path: sample.path, value: &sample.value, ts: sample.ts }).collect();
+        samples.iter().map(|sample| Entry { path: sample.path, value: Some(&sample.value), ts: sample.ts }).collect();
     encode_entries(format, "", base, &entries, types, false)
 }
 
@@ -326,6 +349,27 @@ pub fn encode_paths(format: ContentFormat, paths: &[Path], root: &str) -> Result
         ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => senml_cbor::encode_paths(paths, root),
         other => Err(ContentError::UnsupportedFormat(other.0)),
     }
+}
+
+/// Encodes the body of a Write-Composite: values by full path, `None` deletes a resource instance.
+///
+/// `root` is the alternate root path, or empty. Null belongs to SenML-ETCH and LwM2M CBOR (Core TS 1.2.2 section 7.5.5).
+///
+/// # Errors
+/// If the format is no multi-value format that names objects, or has no null and one is there.
+pub fn encode_changes(
+    format: ContentFormat,
+    changes: &[(Path, Option<Value>)],
+    types: &dyn ResourceTypes,
+    root: &str,
+) -> Result<Vec<u8>, ContentError> {
+    let deletes = changes.iter().any(|(_, value)| value.is_none());
+    if deletes && matches!(format, ContentFormat::SENML_JSON | ContentFormat::SENML_CBOR) {
+        return Err(ContentError::unfitting(format!("format {format} has no null; SenML-ETCH has")));
+    }
+    let entries: Vec<Entry<'_>> =
+        changes.iter().map(|(path, value)| Entry { path: *path, value: value.as_ref(), ts: None }).collect();
+    encode_entries(format, root, Path::ROOT, &entries, types, false)
 }
 
 /// The path of a single-value payload: the resource or resource instance that was asked for.
@@ -359,18 +403,20 @@ fn encode_entries(
     }
 }
 
-/// Encodes the values of a Create that chooses the id of the new instance: the request goes to the object.
+/// Encodes the values of a Create that chooses the id of the new instance: the request goes to the object. `root` is
+/// the alternate root path, or empty.
 ///
 /// # Errors
 /// As [`encode`].
 pub fn encode_new_instance(
     format: ContentFormat,
+    root: &str,
     instance: Path,
     values: &[(Path, Value)],
     types: &dyn ResourceTypes,
 ) -> Result<Vec<u8>, ContentError> {
     let object = instance.truncated(1).unwrap_or(instance);
-    let samples: Vec<Sample> =
-        values.iter().map(|(path, value)| Sample { path: *path, value: value.clone(), ts: None }).collect();
-    encode_samples(format, object, &samples, types)
+    let entries: Vec<Entry<'_>> =
+        values.iter().map(|(path, value)| Entry { path: *path, value: Some(value), ts: None }).collect();
+    encode_entries(format, root, object, &entries, types, false)
 }

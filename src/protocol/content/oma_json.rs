@@ -251,7 +251,7 @@ pub(super) fn encode(root: &str, base: Path, entries: &[Entry<'_>]) -> Result<Ve
     let prefix = json_text(&prefix);
     let mut elements = Vec::new();
     for entry in entries {
-        let value = match entry.value {
+        let value = match entry.present()? {
             Value::String(text) | Value::CoreLink(text) => format!("\"sv\":{}", json_text(text)),
             Value::Integer(number) | Value::Time(number) => format!("\"v\":{number}"),
             Value::UnsignedInteger(number) => format!("\"v\":{number}"),

@@ -80,14 +80,18 @@ pub(super) fn encode(root: &str, entries: &[Entry<'_>]) -> Result<Vec<u8>, Conte
                     encoder.f64(*millis as f64 / 1_000.0)?;
                 }
             }
-            match entry.value {
+            let Some(value) = entry.value else {
+                encoder.u8(2)?.null()?;
+                continue;
+            };
+            match value {
                 Value::String(_) | Value::CoreLink(_) => encoder.u8(3)?,
                 Value::Boolean(_) => encoder.u8(4)?,
                 Value::Opaque(_) => encoder.u8(8)?,
                 Value::ObjectLink(..) => encoder.str("vlo")?,
                 Value::Integer(_) | Value::UnsignedInteger(_) | Value::Float(_) | Value::Time(_) => encoder.u8(2)?,
             };
-            cbor::write_value(encoder, entry.value)?;
+            cbor::write_value(encoder, value)?;
         }
         Written::Ok(())
     })

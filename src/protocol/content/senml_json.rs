@@ -125,7 +125,8 @@ pub(super) fn encode_paths(paths: &[Path], root: &str) -> Vec<u8> {
 
 /// The value field of a record.
 fn value_member(entry: &Entry<'_>) -> Result<String, ContentError> {
-    Ok(match entry.value {
+    let Some(value) = entry.value else { return Ok("\"v\":null".to_owned()) };
+    Ok(match value {
         Value::String(text) | Value::CoreLink(text) => format!("\"vs\":{}", json_text(text)),
         Value::Integer(number) | Value::Time(number) => format!("\"v\":{number}"),
         Value::UnsignedInteger(number) => format!("\"v\":{number}"),

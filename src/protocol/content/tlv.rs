@@ -160,7 +160,7 @@ pub(super) fn encode(
     for entry in entries {
         if let (Some(instance), Some(resource)) = (entry.path.instance_id(), entry.path.resource_id()) {
             let values = instances.entry(instance).or_default().entry(resource).or_default();
-            values.insert(entry.path.resource_instance_id(), entry.value);
+            values.insert(entry.path.resource_instance_id(), entry.present()?);
         }
     }
     match base.depth() {
@@ -174,7 +174,7 @@ pub(super) fn encode(
         4 => {
             for entry in entries {
                 let id = entry.path.resource_instance_id().unwrap_or_default();
-                write_element(&mut payload, Kind::ResourceInstance, id, &bytes_of(entry.value))?;
+                write_element(&mut payload, Kind::ResourceInstance, id, &bytes_of(entry.present()?))?;
             }
         }
         depth => {

@@ -9,13 +9,16 @@ use crate::model::path::Path;
 use crate::model::report::Sample;
 use crate::model::time::{Instant, WallTime};
 use crate::model::value::Value;
+use crate::model::version::Version;
+use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType};
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::{self, ContentFormat, DecodeContext};
+use crate::simulator::attribute_table::apply_arguments;
 use crate::simulator::tree::{TreeError, is_protected};
 
-use super::reporting::apply_arguments;
-use super::transfer::{Assembled, LargeBody, assemble, cut_block};
+use super::reporting::Target;
+use super::transfer::{Assembled, Cut, Intake, LargeBody, assemble};
 use super::{DeviceEvent, MAX_SEPARATE_RESPONSES, REBOOT_TIME, SimulatedDevice};
 
 /// The critical options that the device acts upon.
@@ -31,7 +34,7 @@ const UNDERSTOOD: [OptionNumber; 8] = [
 ];
 
 /// An answer: a message whose type and id are set when it leaves.
-type Answer = Message;
+pub(super) type Answer = Message;
 
 impl SimulatedDevice {
     pub(super) fn handle_request(&mut self, now: Instant, request: &Message) {
@@ -41,7 +44,14 @@ impl SimulatedDevice {
             }
             return;
         }
+        if self.falls_silent_at(request.code) {
+            let acknowledgement = Message::acknowledgement(request.id).encode();
+            self.recent.remember(now, request.id, acknowledgement.clone());
+            self.transmit(now, acknowledgement);
+            return;
+        }
         let Some(mut answer) = self.serve(now, request) else { return };
+        self.distort(&mut answer);
         self.emit(DeviceEvent::Answered { method: request.code, code: answer.code });
         if request.message_type == MessageType::NonConfirmable {
             answer.message_type = MessageType::NonConfirmable;
@@ -69,9 +79,18 @@ impl SimulatedDevice {
         if request.first_unusable_option(&UNDERSTOOD).is_some() {
             return Some(coded(request, Code::BAD_OPTION));
         }
-        let body = match assemble(&mut self.incoming_body, request, self.script.max_body_bytes) {
+        let composite = matches!(request.code, Code::FETCH | Code::IPATCH);
+        if let Some(code) = self.script.misbehaviour.refuses_composites.filter(|_| composite) {
+            return Some(coded(request, code));
+        }
+        let intake = Intake {
+            max_bytes: self.script.max_body_bytes,
+            size_exponent: self.script.block_size_exponent,
+            refuses_larger: self.script.refuses_larger_blocks,
+        };
+        let body = match assemble(&mut self.incoming_body, request, intake) {
             Assembled::Whole(body) => body,
-            Assembled::Answer(code) => return Some(with_block1(coded(request, code), request)),
+            Assembled::Answer(code) => return Some(self.with_block1(coded(request, code), request)),
         };
         let Some(query) = request.uri_query() else { return Some(coded(request, Code::BAD_REQUEST)) };
         let Some(path) = self.requested_path(request) else { return Some(coded(request, Code::NOT_FOUND)) };
@@ -91,14 +110,14 @@ impl SimulatedDevice {
             }
             Code::POST if path.depth() >= 2 => self.write(now, request, path, &body, false),
             Code::DELETE => self.delete(now, path),
-            Code::FETCH if path.depth() == 0 => return Some(self.read_composite(request, &body)),
+            Code::FETCH if path.depth() == 0 => return Some(self.fetch(now, request, &body, &query)),
             Code::IPATCH if path.depth() == 0 => self.write_composite(now, request, &body),
             _ => Err(Code::METHOD_NOT_ALLOWED),
         };
         let code = match answer {
             Ok(code) | Err(code) => code,
         };
-        Some(with_block1(coded(request, code), request))
+        Some(self.with_block1(coded(request, code), request))
     }
 
     /// The path below the alternate root; `None` if the segments are no identifiers.
@@ -114,18 +133,15 @@ impl SimulatedDevice {
 
     fn serve_get(&mut self, now: Instant, request: &Message, path: Path, query: &[String]) -> Option<Answer> {
         let accept = request.uint(OptionNumber::ACCEPT);
+        let target = Target::Path(path);
+        if let Some(continued) = self.continued_body(request, &target) {
+            return Some(continued);
+        }
         if accept == Some(u32::from(ContentFormat::LINK_FORMAT.0)) {
-            let links = self.tree.discover(&path, &self.script.root, &self.attributes);
-            return Some(match links {
-                Ok(links) => self.body_answer(request, path, ContentFormat::LINK_FORMAT, links.into_bytes(), None),
-                Err(refused) => coded(request, refused.code()),
-            });
+            return Some(self.discover(request, path, query));
         }
         if path.depth() == 0 {
             return Some(coded(request, Code::METHOD_NOT_ALLOWED));
-        }
-        if let Some(continued) = self.continued_body(request, path) {
-            return Some(continued);
         }
         let rendered = self.render(&path, accept);
         if rendered == Err(Code::NOT_ACCEPTABLE) && self.script.misbehaviour.drops_unknown_accept {
@@ -140,46 +156,69 @@ impl SimulatedDevice {
                 let Some(attributes) = apply_arguments(NotificationAttributes::default(), query) else {
                     return Some(coded(request, Code::BAD_REQUEST));
                 };
-                self.observe(now, path, request.token, accept, attributes)
+                self.observe(now, target.clone(), request.token, accept, attributes)
             }
             Some(1) => {
-                self.cancel_observation(path);
+                self.cancel_observation(&target);
                 None
             }
             _ => None,
         };
-        let sequence = sequence.filter(|_| !self.script.misbehaviour.omits_observe_option);
-        Some(self.body_answer(request, path, format, body, sequence))
+        Some(self.body_answer(request, target, format, body, sequence))
+    }
+
+    fn discover(&mut self, request: &Message, path: Path, query: &[String]) -> Answer {
+        let depth = match query {
+            [] => None,
+            [one] if self.version >= Version::V1_2 => match one.strip_prefix("depth=").map(str::parse) {
+                Some(Ok(depth @ 0..=3)) => Some(depth),
+                _ => return coded(request, Code::BAD_REQUEST),
+            },
+            _ => return coded(request, Code::BAD_REQUEST),
+        };
+        match self.tree.discover(&path, &self.script.root, &self.attributes, depth) {
+            Ok(links) => {
+                let target = Target::Path(path);
+                self.body_answer(request, target, ContentFormat::LINK_FORMAT, links.into_bytes(), None)
+            }
+            Err(refused) => coded(request, refused.code()),
+        }
     }
 
     /// A later block of a body that began before.
-    fn continued_body(&mut self, request: &Message, path: Path) -> Option<Answer> {
+    pub(super) fn continued_body(&mut self, request: &Message, target: &Target) -> Option<Answer> {
         let wanted = request.block(OptionNumber::BLOCK2).ok().flatten().filter(|block| block.number > 0)?;
-        let large = self.large_body.as_ref().filter(|large| large.path == path)?;
+        let large = self.large_body.as_mut().filter(|large| large.target == *target)?;
+        if self.etags_changed < self.script.misbehaviour.changes_etags {
+            self.etags_changed += 1;
+            large.change_etag();
+        }
+        let large = self.large_body.as_ref()?;
         let mut answer = coded(request, Code::CONTENT);
-        answer.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(self.claimed(large.format).0));
-        Some(if cut_block(&mut answer, Some(wanted), &large.bytes) { answer } else { coded(request, Code::BAD_OPTION) })
+        self.put_format(&mut answer, large.format);
+        let cut = large.cut(&mut answer, Some(wanted), self.script.block_size_exponent);
+        Some(if cut == Cut::Beyond { coded(request, Code::BAD_OPTION) } else { answer })
     }
 
-    fn body_answer(
+    pub(super) fn body_answer(
         &mut self,
         request: &Message,
-        path: Path,
+        target: Target,
         format: ContentFormat,
         body: Vec<u8>,
         sequence: Option<u32>,
     ) -> Answer {
         let Ok(wanted) = request.block(OptionNumber::BLOCK2) else { return coded(request, Code::BAD_REQUEST) };
         let mut answer = coded(request, Code::CONTENT);
-        if let Some(sequence) = sequence {
+        if let Some(sequence) = sequence.filter(|_| !self.script.misbehaviour.omits_observe_option) {
             answer.push_uint(OptionNumber::OBSERVE, sequence);
         }
-        answer.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(self.claimed(format).0));
-        if !cut_block(&mut answer, wanted, &body) {
-            return coded(request, Code::BAD_OPTION);
-        }
-        if body.len() > answer.payload.len() {
-            self.large_body = Some(LargeBody { path, format, bytes: body });
+        self.put_format(&mut answer, format);
+        let body = LargeBody::new(target, format, body);
+        match body.cut(&mut answer, wanted, self.script.block_size_exponent) {
+            Cut::Whole => {}
+            Cut::Piece => self.large_body = Some(body),
+            Cut::Beyond => return coded(request, Code::BAD_OPTION),
         }
         answer
     }
@@ -194,9 +233,19 @@ impl SimulatedDevice {
             }
             None => self.format_of_choice(path, &values),
         };
-        let samples: Vec<Sample> = values.into_iter().map(|(path, value)| Sample { path, value, ts: None }).collect();
-        let body = content::encode_samples(format, *path, &samples, &self.tree).map_err(|_| Code::NOT_ACCEPTABLE)?;
+        let samples: Vec<Sample> =
+            values.into_iter().map(|(path, value)| Sample { path: self.shown_path(path), value, ts: None }).collect();
+        let body = content::encode_samples(format, self.shown_path(*path), &samples, &self.tree);
+        let body = body.map_err(|_| Code::NOT_ACCEPTABLE)?;
         Ok((format, body))
+    }
+
+    /// The bytes of everything that an observation covers.
+    pub(super) fn render_target(&self, target: &Target, accept: Option<u32>) -> Result<(ContentFormat, Vec<u8>), Code> {
+        match target {
+            Target::Path(path) => self.render(path, accept),
+            Target::Composite(paths) => self.render_composite(paths, accept),
+        }
     }
 
     fn format_of_choice(&self, path: &Path, values: &[(Path, Value)]) -> ContentFormat {
@@ -208,17 +257,11 @@ impl SimulatedDevice {
         }
     }
 
-    pub(super) fn claimed(&self, format: ContentFormat) -> ContentFormat {
-        self.script.misbehaviour.claims_format.unwrap_or(format)
-    }
-
     fn write_attributes(&mut self, path: Path, query: &[String]) -> Result<Code, Code> {
         if path.depth() == 0 || !self.tree.exists(&path) {
             return Err(Code::NOT_FOUND);
         }
-        let current = self.attributes.get(&path).cloned().unwrap_or_default();
-        let changed = apply_arguments(current, query).ok_or(Code::BAD_REQUEST)?;
-        self.attributes.insert(path, changed);
+        self.attributes.change(path, query).ok_or(Code::BAD_REQUEST)?;
         Ok(Code::CHANGED)
     }
 
@@ -233,12 +276,18 @@ impl SimulatedDevice {
         Ok(Code::CHANGED)
     }
 
-    /// A new lifetime is told to the server at once (Core TS 1.2.2 section 6.2.2).
-    fn follow_write(&mut self, now: Instant, path: Path, value: &Value) {
-        let lifetime = Path::resource(1, 0, 1);
-        if let (true, Value::Integer(seconds)) = (path == lifetime, value) {
-            self.script.lifetime_secs = u32::try_from(*seconds).unwrap_or(self.script.lifetime_secs);
-            self.push_update(now, vec![format!("lt={}", self.script.lifetime_secs)], false);
+    /// A new lifetime or binding is told to the server at once (Core TS 1.2.2 section 6.2.2).
+    pub(super) fn follow_write(&mut self, now: Instant, path: Path, value: &Value) {
+        match (path.object_id(), path.resource_id(), value) {
+            (Some(1), Some(1), Value::Integer(seconds)) => {
+                self.script.lifetime_secs = u32::try_from(*seconds).unwrap_or(self.script.lifetime_secs);
+                self.push_update(now, vec![format!("lt={}", self.script.lifetime_secs)], false);
+            }
+            (Some(1), Some(7), Value::String(binding)) if self.script.binding.as_ref() != Some(binding) => {
+                self.script.binding = Some(binding.clone());
+                self.push_update(now, vec![format!("b={binding}")], false);
+            }
+            _ => {}
         }
     }
 
@@ -248,11 +297,16 @@ impl SimulatedDevice {
         }
         let arguments = String::from_utf8(body.to_vec()).map_err(|_| Code::BAD_REQUEST)?;
         self.emit(DeviceEvent::Executed { path, arguments });
-        if path == Path::resource(1, 0, 8) {
-            self.push_update(now, Vec::new(), false);
-        }
-        if path == Path::resource(3, 0, 4) {
-            self.restart_at = Some(now + REBOOT_TIME);
+        match (path.object_id(), path.resource_id()) {
+            (Some(1), Some(8)) => self.push_update(now, Vec::new(), false),
+            (Some(1), Some(4)) => self.disable(path),
+            (Some(1), Some(9)) => {
+                // There is no bootstrap server here: the accounts stay as they are, and the device begins anew.
+                self.emit(DeviceEvent::BootstrapTriggered);
+                self.restart_at = Some(now + REBOOT_TIME);
+            }
+            (Some(3), Some(4)) => self.restart_at = Some(now + REBOOT_TIME),
+            _ => {}
         }
         Ok(Code::CHANGED)
     }
@@ -268,9 +322,9 @@ impl SimulatedDevice {
                 for id in instance.ids() {
                     answer.push_option(OptionNumber::LOCATION_PATH, id.to_string().into_bytes());
                 }
-                with_block1(answer, request)
+                self.with_block1(answer, request)
             }
-            Err(code) => with_block1(coded(request, code), request),
+            Err(code) => self.with_block1(coded(request, code), request),
         }
     }
 
@@ -292,7 +346,7 @@ impl SimulatedDevice {
 
     fn delete(&mut self, now: Instant, path: Path) -> Result<Code, Code> {
         self.tree.delete(&path).map_err(TreeError::code)?;
-        self.attributes.retain(|candidate, _| !path.contains(candidate));
+        self.attributes.forget_below(&path);
         self.emit(DeviceEvent::Deleted { path });
         self.mark_changed(path, None, None);
         if path.depth() == 2 {
@@ -301,67 +355,7 @@ impl SimulatedDevice {
         Ok(Code::DELETED)
     }
 
-    /// Read-Composite: what is missing or cannot be read is left out. Observe-Composite is answered as a Read, without
-    /// the Observe option, which says that nothing is observed.
-    fn read_composite(&mut self, request: &Message, body: &[u8]) -> Answer {
-        let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0));
-        let Ok(paths) = content::decode_paths(format, body, &self.script.root) else {
-            let supported = self.script.formats.contains(&format);
-            return coded(request, if supported { Code::BAD_REQUEST } else { Code::UNSUPPORTED_CONTENT_FORMAT });
-        };
-        let accept = request.uint(OptionNumber::ACCEPT);
-        let wanted = accept.map_or(Some(format), |number| u16::try_from(number).map(ContentFormat).ok());
-        let Some(format) = wanted.filter(|format| self.script.formats.contains(format)) else {
-            return coded(request, Code::NOT_ACCEPTABLE);
-        };
-        let samples: Vec<Sample> = paths
-            .iter()
-            .filter(|path| !path.object_id().is_some_and(is_protected))
-            .filter_map(|path| self.tree.read(path).ok())
-            .flatten()
-            .filter(|(path, _)| !path.object_id().is_some_and(is_protected))
-            .map(|(path, value)| Sample { path, value, ts: None })
-            .collect();
-        match content::encode_samples(format, Path::ROOT, &samples, &self.tree) {
-            Ok(bytes) => self.body_answer(request, Path::ROOT, format, bytes, None),
-            Err(_) => coded(request, Code::NOT_ACCEPTABLE),
-        }
-    }
-
-    /// Write-Composite: all or nothing; a null deletes a resource instance (Core TS 1.2.2 section 6.3.9).
-    fn write_composite(&mut self, now: Instant, request: &Message, body: &[u8]) -> Result<Code, Code> {
-        let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0));
-        if !self.script.formats.contains(&format) {
-            return Err(Code::UNSUPPORTED_CONTENT_FORMAT);
-        }
-        let context = self.decode_context(Path::ROOT);
-        let changes = content::decode_changes(format, body, &context).map_err(|_| Code::BAD_REQUEST)?.changes;
-        let mut copy = self.tree.clone();
-        for (path, value) in &changes {
-            if path.object_id().is_none_or(is_protected) {
-                return Err(Code::UNAUTHORIZED);
-            }
-            match value {
-                Some(value) => copy.write(path, &[(*path, value.clone())], false),
-                None => copy.delete(path),
-            }
-            .map_err(TreeError::code)?;
-        }
-        self.tree = copy;
-        for (path, value) in changes {
-            self.mark_changed(path, None, None);
-            match value {
-                Some(value) => {
-                    self.emit(DeviceEvent::Written { path, value: value.clone() });
-                    self.follow_write(now, path, &value);
-                }
-                None => self.emit(DeviceEvent::Deleted { path }),
-            }
-        }
-        Ok(Code::CHANGED)
-    }
-
-    fn decode_context(&self, base: Path) -> DecodeContext<'_> {
+    pub(super) fn decode_context(&self, base: Path) -> DecodeContext<'_> {
         DecodeContext { base, root: &self.script.root, types: &self.tree, received: WallTime::from_millis(0) }
     }
 
@@ -379,16 +373,29 @@ impl SimulatedDevice {
         let samples = decoded.map_err(|_| Code::BAD_REQUEST)?.samples;
         Ok(samples.into_iter().map(|Sample { path, value, .. }| (path, value)).collect())
     }
-}
 
-fn coded(request: &Message, code: Code) -> Answer {
-    Message::new(MessageType::Acknowledgement, code, 0, request.token)
-}
-
-/// Confirms the block that the request carried.
-fn with_block1(mut answer: Answer, request: &Message) -> Answer {
-    if let Some(block) = request.option(OptionNumber::BLOCK1) {
-        answer.push_option(OptionNumber::BLOCK1, block.to_vec());
+    /// Confirms the block that the request carried, and says which size is welcome.
+    fn with_block1(&self, mut answer: Answer, request: &Message) -> Answer {
+        let welcome = self.script.block_size_exponent;
+        match request.block(OptionNumber::BLOCK1) {
+            Ok(Some(block)) => {
+                let block = Block { size_exponent: block.size_exponent.min(welcome), ..block };
+                answer.push_option(OptionNumber::BLOCK1, block.encode());
+            }
+            Ok(None) if answer.code == Code::REQUEST_ENTITY_TOO_LARGE => {
+                let block = Block { number: 0, more: true, size_exponent: welcome };
+                answer.push_option(OptionNumber::BLOCK1, block.encode());
+            }
+            _ => {}
+        }
+        if answer.code == Code::REQUEST_ENTITY_TOO_LARGE {
+            let longest = u32::try_from(self.script.max_body_bytes).unwrap_or(u32::MAX);
+            answer.push_uint(OptionNumber::SIZE1, longest);
+        }
+        answer
     }
-    answer
+}
+
+pub(super) fn coded(request: &Message, code: Code) -> Answer {
+    Message::new(MessageType::Acknowledgement, code, 0, request.token)
 }

@@ -8,14 +8,19 @@
 //!
 //! # Parts
 //! `registration` holds what the device asks of the server (Register, Update, De-register, Send; Core TS 1.2.2
-//! sections 6.2 and 6.4.6), `management` what the server asks of the device (section 6.3), `reporting` observations
-//! and notifications (section 6.4), `transfer` blocks and repeated requests.
+//! sections 6.2 and 6.4.6), `management` what the server asks of the device (section 6.3), `composite` the same for
+//! several paths at once, `reporting` observations and notifications (section 6.4), `transfer` blocks and repeated
+//! requests, `distortion` what a misbehaving device makes of its answers.
 //!
 //! # Invariants
 //! The same script, seed and inputs give the same datagrams, byte for byte. No input panics. One request of the device
-//! is open at a time, and one confirmable notification for each observed path (RFC 7252 section 4.7). All queues are
+//! is open at a time, and one confirmable notification for each observation (RFC 7252 section 4.7). All queues are
 //! bounded: see the constants.
 
+mod composite;
+#[cfg(test)]
+mod composite_tests;
+mod distortion;
 #[cfg(test)]
 mod fault_tests;
 mod management;
@@ -38,12 +43,13 @@ use crate::model::value::Value;
 use crate::model::version::Version;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 
-use super::script::{DeviceScript, Walk};
+use super::attribute_table::AttributeTable;
+use super::script::{DeviceScript, Misbehaviour, Walk};
 use super::transmission::{Due, Transmission};
 use super::tree::ObjectTree;
 use super::{chance, walk};
 use registration::{ClientRequest, RegistrationState};
-use reporting::Observation;
+use reporting::{Observation, Target};
 use transfer::{IncomingBody, LargeBody, RecentRequests};
 
 pub use registration::SendError;
@@ -89,7 +95,7 @@ pub enum DeviceEvent {
     },
     /// The server observes a path.
     Observed {
-        /// The path.
+        /// The path; here and in the events below the root where several paths are observed as one.
         path: Path,
     },
     /// The server no longer observes a path.
@@ -173,6 +179,13 @@ pub enum DeviceEvent {
     Woke,
     /// The device forgot its session and starts anew.
     Restarted,
+    /// The server asked the device to bootstrap (/1/x/9).
+    BootstrapTriggered,
+    /// The server disabled itself (/1/x/4): the device ends its registration and stays away until this time.
+    Disabled {
+        /// For how long.
+        timeout: Duration,
+    },
 }
 
 /// A scripted LwM2M client. See the module for the contract.
@@ -186,18 +199,22 @@ pub struct SimulatedDevice {
     registration: RegistrationState,
     update_at: Option<Instant>,
     registration_failures: u32,
+    profile_refused: bool,
     request: Option<ClientRequest>,
     waiting_requests: VecDeque<ClientRequest>,
-    attributes: BTreeMap<Path, NotificationAttributes>,
-    observations: BTreeMap<Path, Observation>,
+    attributes: AttributeTable,
+    observations: BTreeMap<Target, Observation>,
     recent: RecentRequests,
     incoming_body: Option<IncomingBody>,
     large_body: Option<LargeBody>,
+    etags_changed: u32,
     delayed: Vec<(Instant, Message)>,
     separate: Vec<Transmission>,
     awake_until: Option<Instant>,
     asleep: bool,
     restart_at: Option<Instant>,
+    disabled_for: Option<Duration>,
+    disabled: bool,
     outgoing: VecDeque<Vec<u8>>,
     events: VecDeque<DeviceEvent>,
     dropped_events: u64,
@@ -218,18 +235,22 @@ impl SimulatedDevice {
             registration: RegistrationState::Off,
             update_at: None,
             registration_failures: 0,
+            profile_refused: false,
             request: None,
             waiting_requests: VecDeque::new(),
-            attributes: BTreeMap::new(),
+            attributes: AttributeTable::default(),
             observations: BTreeMap::new(),
             recent: RecentRequests::default(),
             incoming_body: None,
             large_body: None,
+            etags_changed: 0,
             delayed: Vec::new(),
             separate: Vec::new(),
             awake_until: None,
             asleep: false,
             restart_at: None,
+            disabled_for: None,
+            disabled: false,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
             dropped_events: 0,
@@ -254,15 +275,28 @@ impl SimulatedDevice {
         &self.tree
     }
 
-    /// The observed paths.
+    /// The paths that are observed by themselves.
     pub fn observed_paths(&self) -> impl Iterator<Item = Path> {
-        self.observations.keys().copied()
+        self.observations.keys().filter_map(|target| match target {
+            Target::Path(path) => Some(*path),
+            Target::Composite(_) => None,
+        })
     }
 
-    /// The attributes that the server set at a path.
+    /// The paths of each observation of several paths, in ascending order.
+    pub fn observed_composites(&self) -> impl Iterator<Item = &[Path]> {
+        self.observations.keys().filter(|target| matches!(target, Target::Composite(_))).map(Target::paths)
+    }
+
+    /// The attributes that the server attached to this very path.
     #[must_use]
-    pub fn attributes(&self, path: &Path) -> Option<&NotificationAttributes> {
-        self.attributes.get(path)
+    pub fn attributes(&self, path: &Path) -> NotificationAttributes {
+        self.attributes.own(path)
+    }
+
+    /// From now on the device misbehaves like this.
+    pub fn misbehave(&mut self, misbehaviour: Misbehaviour) {
+        self.script.misbehaviour = misbehaviour;
     }
 
     /// Whether the server accepted the registration and it has not ended since.
@@ -303,7 +337,8 @@ impl SimulatedDevice {
     /// Takes one datagram from the server.
     pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) {
         self.fall_asleep_if_time(now);
-        if self.asleep || matches!(self.registration, RegistrationState::Off) || self.restart_at.is_some() {
+        let off = self.disabled || matches!(self.registration, RegistrationState::Off);
+        if self.asleep || off || self.restart_at.is_some() {
             return;
         }
         match Message::decode(bytes) {
@@ -515,12 +550,12 @@ impl SimulatedDevice {
         }
     }
 
-    /// Forgets what a session with the server holds, as a reboot does.
     /// Forgets who observes it without a word, as devices do that lose their connection to the network.
     pub fn forget_observations(&mut self) {
         self.observations.clear();
     }
 
+    /// Forgets what a session with the server holds, as a reboot does.
     fn forget_session(&mut self) {
         self.observations.clear();
         self.request = None;
@@ -533,6 +568,8 @@ impl SimulatedDevice {
         self.update_at = None;
         self.asleep = false;
         self.awake_until = None;
+        self.disabled_for = None;
+        self.disabled = false;
     }
 
     /// A jittered wait: between the given time and a quarter more, so that a fleet does not move in step.

@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use crate::model::path::Path;
 use crate::model::report::Sample;
 use crate::model::time::Instant;
+use crate::model::value::Value;
 use crate::model::version::Version;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::coap::option::OptionNumber;
-use crate::protocol::content::ContentFormat;
+use crate::protocol::content::{self, ContentFormat};
+use crate::simulator::script::Profile;
 use crate::simulator::send_pack;
 use crate::simulator::transmission::{Due, Transmission};
 
@@ -22,6 +25,8 @@ use super::{DeviceEvent, MAX_WAITING_REQUESTS, SimulatedDevice};
 const SEPARATE_RESPONSE_WAIT: Duration = Duration::from_secs(93);
 /// When an Update that found the queue full is tried again.
 const UPDATE_BEHIND_FULL_QUEUE: Duration = Duration::from_secs(5);
+/// The disable timeout where the server account has none: a day.
+const DEFAULT_DISABLE_SECS: u64 = 86_400;
 /// The wait after a failed registration doubles at most this often.
 const MAX_DOUBLINGS: u32 = 5;
 
@@ -146,6 +151,12 @@ pub enum SendError {
     /// LwM2M 1.0 has no Send.
     #[error("Send needs LwM2M 1.1")]
     VersionTooOld,
+    /// The server does not want it (/1/x/23).
+    #[error("the server muted Send")]
+    Muted,
+    /// The format of the script cannot carry the samples.
+    #[error("the format of the device cannot carry these samples")]
+    Unencodable,
     /// Too many requests wait already.
     #[error("{MAX_WAITING_REQUESTS} requests wait already")]
     QueueFull,
@@ -162,16 +173,33 @@ impl SimulatedDevice {
 
     /// Ends the registration; the device is off after the answer.
     pub fn deregister(&mut self, now: Instant) {
+        self.push_deregister();
+        self.advance(now);
+    }
+
+    fn push_deregister(&mut self) {
         if let RegistrationState::Registered { location } = &self.registration {
             let request = ClientRequest::new(Purpose::Deregister, Code::DELETE, location.clone());
             // Whatever waits is of no use to a registration that ends.
             self.waiting_requests.clear();
             self.waiting_requests.push_back(request);
-            self.advance(now);
         }
     }
 
-    /// Reports values without being observed: the Send operation in SenML CBOR.
+    /// The server does not want to hear from the device for the disable timeout (/1/x/5) of its account.
+    pub(super) fn disable(&mut self, executed: Path) {
+        let account = executed.instance_id().unwrap_or(0);
+        let seconds = match self.tree.value(&Path::resource(1, account, 5)) {
+            Some(Value::Integer(seconds)) => u64::try_from(*seconds).unwrap_or(DEFAULT_DISABLE_SECS),
+            _ => DEFAULT_DISABLE_SECS,
+        };
+        let timeout = Duration::from_secs(seconds);
+        self.disabled_for = Some(timeout);
+        self.emit(DeviceEvent::Disabled { timeout });
+        self.push_deregister();
+    }
+
+    /// Reports values without being observed: the Send operation.
     ///
     /// # Errors
     /// If the device cannot send now.
@@ -182,12 +210,21 @@ impl SimulatedDevice {
         if self.version < Version::V1_1 {
             return Err(SendError::VersionTooOld);
         }
+        if self.tree.value(&Path::resource(1, 0, 23)) == Some(&Value::Boolean(true)) {
+            return Err(SendError::Muted);
+        }
         if self.waiting_requests.len() >= MAX_WAITING_REQUESTS {
             return Err(SendError::QueueFull);
         }
         let mut request = ClientRequest::new(Purpose::Send, Code::POST, vec![b"dp".to_vec()]);
-        request.format = Some(ContentFormat::SENML_CBOR);
-        request.body = send_pack::encode(&self.script.root, samples);
+        let format = self.script.send_format;
+        request.format = Some(format);
+        request.body = if format == ContentFormat::SENML_CBOR {
+            send_pack::encode(&self.script.root, samples)
+        } else {
+            let body = content::encode_samples(format, Path::ROOT, samples, &self.tree);
+            body.map_err(|_| SendError::Unencodable)?
+        };
         self.waiting_requests.push_back(request);
         self.advance(now);
         Ok(())
@@ -199,9 +236,9 @@ impl SimulatedDevice {
         self.stay_awake(now);
         let mut request = ClientRequest::new(Purpose::Register, Code::POST, vec![b"rd".to_vec()]);
         request.query = self.registration_query();
-        request.format = Some(ContentFormat::LINK_FORMAT);
         request.body =
             self.script.misbehaviour.registers_with_payload.clone().unwrap_or_else(|| self.links().into_bytes());
+        request.format = (!request.body.is_empty()).then_some(ContentFormat::LINK_FORMAT);
         self.waiting_requests.push_back(request);
     }
 
@@ -323,8 +360,11 @@ impl SimulatedDevice {
                 }
             }
             Purpose::Deregister => {
+                let disabled_for = self.disabled_for;
                 self.forget_session();
-                self.registration = RegistrationState::Off;
+                self.disabled = disabled_for.is_some();
+                self.registration = disabled_for
+                    .map_or(RegistrationState::Off, |timeout| RegistrationState::Waiting { until: now + timeout });
                 self.emit(DeviceEvent::Deregistered { code });
             }
             Purpose::Send => {
@@ -347,6 +387,11 @@ impl SimulatedDevice {
             return;
         }
         self.emit(DeviceEvent::RegistrationFailed { code });
+        if code == Some(Code::CONFLICT) && self.profile().is_some() {
+            self.profile_refused = true;
+            self.begin_registration(now);
+            return;
+        }
         let lower = match self.version {
             version if version > Version::V1_1 => Some(Version::V1_1),
             Version::V1_1 => Some(Version::V1_0),
@@ -385,7 +430,13 @@ impl SimulatedDevice {
             query.push("Q".to_owned());
         }
         query.extend(script.register_arguments.iter().cloned());
+        query.extend(self.profile().map(|profile| format!("pid={}", profile.id)));
         query
+    }
+
+    /// The profile to register with: none for older versions, or after the server refused it.
+    fn profile(&self) -> Option<&Profile> {
+        self.script.profile.as_ref().filter(|_| self.version >= Version::V1_2 && !self.profile_refused)
     }
 
     fn links(&self) -> String {
@@ -394,7 +445,13 @@ impl SimulatedDevice {
         } else {
             Vec::new()
         };
-        self.tree.registration_links(&self.script.root, &several)
+        let Some(profile) = self.profile() else {
+            return self.tree.registration_links(&self.script.root, &several);
+        };
+        let mut unlisted = self.tree.clone();
+        profile.objects.iter().for_each(|object| unlisted.remove(Path::object(*object)));
+        let rest = unlisted.registration_links(&self.script.root, &[]);
+        if rest.is_empty() { rest } else { unlisted.registration_links(&self.script.root, &several) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Observations and notifications (Core TS 1.2.2 section 6.4, RFC 7641).
 //!
 //! A change marks the observations that cover it; a marked one is sent when its `pmin` is over and nothing of the same
-//! path is in flight, an unmarked one when its `pmax` is over. Only the newest state is ever sent.
+//! observation is in flight, an unmarked one when its `pmax` is over. Only the newest state is ever sent. An
+//! observation is of one path, or of several at once (Observe-Composite, section 6.4.3).
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::coap::option::OptionNumber;
 use crate::simulator::transmission::{Due, Transmission};
 
-use super::transfer::{LargeBody, cut_block};
+use super::transfer::{Cut, LargeBody};
 use super::{DeviceEvent, MAX_OBSERVATIONS, SimulatedDevice};
 
 /// At least this often a notification is confirmable (RFC 7641 section 4.5).
@@ -21,7 +22,40 @@ const MAX_UNCONFIRMED: Duration = Duration::from_secs(86_400);
 /// Observe numbers have 24 bits.
 const SEQUENCE_MASK: u32 = 0x00ff_ffff;
 
-/// One observed path.
+/// What an observation covers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// Everything at a path.
+    Path(Path),
+    /// Everything at several paths, which stand in ascending order, each once.
+    Composite(Vec<Path>),
+}
+
+impl Target {
+    /// Several paths, in whatever order they were asked for.
+    pub(super) fn composite(mut paths: Vec<Path>) -> Self {
+        paths.sort_unstable();
+        paths.dedup();
+        Self::Composite(paths)
+    }
+
+    pub(super) fn paths(&self) -> &[Path] {
+        match self {
+            Self::Path(path) => std::slice::from_ref(path),
+            Self::Composite(paths) => paths,
+        }
+    }
+
+    /// The path that events name: the root for several paths.
+    pub(super) const fn named(&self) -> Path {
+        match self {
+            Self::Path(path) => *path,
+            Self::Composite(_) => Path::ROOT,
+        }
+    }
+}
+
+/// One observation.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
     token: Token,
@@ -41,17 +75,16 @@ impl SimulatedDevice {
     pub(super) fn observe(
         &mut self,
         now: Instant,
-        path: Path,
+        target: Target,
         token: Token,
         accept: Option<u32>,
         attributes: NotificationAttributes,
     ) -> Option<u32> {
-        let previous = self.observations.remove(&path);
+        let previous = self.observations.remove(&target);
         if self.observations.len() >= MAX_OBSERVATIONS {
             return None;
         }
         let sequence = previous.map_or(1, |previous| next_sequence(previous.sequence));
-        let last_reported = self.tree.value(&path).and_then(Value::as_f64);
         let observation = Observation {
             token,
             accept,
@@ -60,18 +93,19 @@ impl SimulatedDevice {
             changed: false,
             last_sent: now,
             last_confirmable: now,
-            last_reported,
+            last_reported: self.single_number(&target),
             last_id: None,
             in_flight: None,
         };
-        self.observations.insert(path, observation);
+        let path = target.named();
+        self.observations.insert(target, observation);
         self.emit(DeviceEvent::Observed { path });
         Some(sequence)
     }
 
-    pub(super) fn cancel_observation(&mut self, path: Path) {
-        if self.observations.remove(&path).is_some() {
-            self.emit(DeviceEvent::ObservationCancelled { path });
+    pub(super) fn cancel_observation(&mut self, target: &Target) {
+        if self.observations.remove(target).is_some() {
+            self.emit(DeviceEvent::ObservationCancelled { path: target.named() });
         }
     }
 
@@ -85,16 +119,21 @@ impl SimulatedDevice {
 
     /// Marks the observations of everything at, above and below a path.
     pub(super) fn mark_changed(&mut self, path: Path, old: Option<f64>, new: Option<f64>) {
-        let covering: Vec<Path> = self
+        let touched = |observed: &&Path| observed.contains(&path) || path.contains(observed);
+        let covering: Vec<(Target, Path)> = self
             .observations
             .keys()
-            .filter(|observed| observed.contains(&path) || path.contains(observed))
-            .copied()
+            .filter_map(|target| Some((target.clone(), *target.paths().iter().find(touched)?)))
             .collect();
-        for observed in covering {
-            let attributes = self.effective_attributes(&observed);
+        for (target, observed) in covering {
+            let mut attributes = NotificationAttributes::default();
+            if matches!(target, Target::Path(_)) {
+                attributes = self.effective_attributes(&target);
+            } else {
+                self.attributes.complete(&mut attributes, &observed);
+            }
             let single = observed.depth() >= 3;
-            let Some(observation) = self.observations.get_mut(&observed) else { continue };
+            let Some(observation) = self.observations.get_mut(&target) else { continue };
             if !single || is_reportable(&attributes, observation.last_reported, old, new) {
                 observation.changed = true;
             }
@@ -114,9 +153,9 @@ impl SimulatedDevice {
         }
         self.observations
             .iter()
-            .filter_map(|(path, observation)| match &observation.in_flight {
+            .filter_map(|(target, observation)| match &observation.in_flight {
                 Some(transmission) => Some(transmission.deadline),
-                None => self.notification_due(path, observation),
+                None => self.notification_due(target, observation),
             })
             .min()
     }
@@ -125,34 +164,34 @@ impl SimulatedDevice {
         if !self.is_registered() {
             return;
         }
-        let due: Vec<Path> = self
+        let due: Vec<Target> = self
             .observations
             .iter()
-            .filter(|(path, observation)| match &observation.in_flight {
+            .filter(|(target, observation)| match &observation.in_flight {
                 Some(transmission) => transmission.deadline <= now,
-                None => self.notification_due(path, observation).is_some_and(|at| at <= now),
+                None => self.notification_due(target, observation).is_some_and(|at| at <= now),
             })
-            .map(|(path, _)| *path)
+            .map(|(target, _)| target.clone())
             .collect();
-        for path in due {
-            let Some(observation) = self.observations.get_mut(&path) else { continue };
+        for target in due {
+            let Some(observation) = self.observations.get_mut(&target) else { continue };
             let sequence = observation.sequence;
             match observation.in_flight.as_mut().map(|transmission| transmission.advance(now)) {
-                None => self.notify(now, path),
+                None => self.notify(now, &target),
                 Some(Due::Later) => {}
                 Some(Due::Resend) => {
                     let bytes = observation.in_flight.as_ref().map(|transmission| transmission.bytes.clone());
                     self.transmit(now, bytes.unwrap_or_default());
                 }
-                Some(Due::GiveUp) => self.lose_notification(now, path, sequence),
+                Some(Due::GiveUp) => self.lose_notification(now, &target, sequence),
             }
         }
     }
 
     pub(super) fn acknowledge_notification(&mut self, now: Instant, id: u16) -> bool {
-        for (path, observation) in &mut self.observations {
+        for (target, observation) in &mut self.observations {
             if let Some(sent) = observation.in_flight.take_if(|transmission| transmission.id == id) {
-                let (path, sequence) = (*path, observation.sequence);
+                let (path, sequence) = (target.named(), observation.sequence);
                 self.emit(DeviceEvent::NotificationAcknowledged { path, sequence, at: now, sent_at: sent.sent_at });
                 return true;
             }
@@ -162,35 +201,36 @@ impl SimulatedDevice {
 
     pub(super) fn reset_notification(&mut self, id: u16) -> bool {
         let found = self.observations.iter().find(|(_, observation)| observation.last_id == Some(id));
-        let Some(path) = found.map(|(path, _)| *path) else { return false };
-        self.emit(DeviceEvent::NotificationReset { path });
+        let Some(target) = found.map(|(target, _)| target.clone()) else { return false };
+        self.emit(DeviceEvent::NotificationReset { path: target.named() });
         if self.script.misbehaviour.ignores_reset {
-            if let Some(observation) = self.observations.get_mut(&path) {
+            if let Some(observation) = self.observations.get_mut(&target) {
                 observation.in_flight = None;
             }
         } else {
-            self.cancel_observation(path);
+            self.cancel_observation(&target);
         }
         true
     }
 
     /// The server did not hear a notification. Whether it is still there is asked by an Update; the value stays marked
-    /// and leaves again afterwards.
-    fn lose_notification(&mut self, now: Instant, path: Path, sequence: u32) {
-        self.emit(DeviceEvent::NotificationLost { path, sequence });
+    /// and leaves again afterwards, unless the server account says that nothing is to be stored (/1/x/6).
+    fn lose_notification(&mut self, now: Instant, target: &Target, sequence: u32) {
+        self.emit(DeviceEvent::NotificationLost { path: target.named(), sequence });
         if self.script.misbehaviour.forgets_observation_when_lost {
-            self.cancel_observation(path);
+            self.cancel_observation(target);
             return;
         }
-        if let Some(observation) = self.observations.get_mut(&path) {
+        let stores = self.tree.value(&Path::resource(1, 0, 6)) != Some(&Value::Boolean(false));
+        if let Some(observation) = self.observations.get_mut(target) {
             observation.in_flight = None;
-            observation.changed = true;
+            observation.changed = stores;
         }
         self.push_update(now, Vec::new(), false);
     }
 
-    fn notification_due(&self, path: &Path, observation: &Observation) -> Option<Instant> {
-        let attributes = self.effective_attributes(path);
+    fn notification_due(&self, target: &Target, observation: &Observation) -> Option<Instant> {
+        let attributes = self.effective_attributes(target);
         let pmin = attributes.pmin.unwrap_or(0);
         if observation.changed {
             return Some(observation.last_sent + Duration::from_secs(u64::from(pmin)));
@@ -199,17 +239,21 @@ impl SimulatedDevice {
         Some(observation.last_sent + Duration::from_secs(u64::from(pmax)))
     }
 
-    /// The attributes of an observed path: those of the Observe request, then of the path, then of each level above,
-    /// then the defaults of the server object.
-    fn effective_attributes(&self, path: &Path) -> NotificationAttributes {
-        let own = self.observations.get(path).map(|observation| observation.attributes.clone());
+    /// The attributes of an observation: those of the Observe request, then of the path, then of each level above,
+    /// then the defaults of the server object. Several paths are reported as slowly as the slowest `pmin` among them
+    /// and as often as the shortest `pmax`.
+    fn effective_attributes(&self, target: &Target) -> NotificationAttributes {
+        let own = self.observations.get(target).map(|observation| observation.attributes.clone());
         let mut effective = own.unwrap_or_default();
-        if !self.attributes.is_empty() {
-            for depth in (1..=path.depth()).rev() {
-                let level = path.truncated(depth).and_then(|level| self.attributes.get(&level));
-                if let Some(level) = level {
-                    inherit(&mut effective, level);
-                }
+        match target {
+            Target::Path(path) => self.attributes.complete(&mut effective, path),
+            Target::Composite(paths) => {
+                let attached: Vec<_> = paths.iter().map(|path| self.attributes.in_force(path)).collect();
+                let pmin = attached.iter().filter_map(|attributes| attributes.pmin).max();
+                effective.pmin = effective.pmin.or(pmin);
+                let periods = attached.iter().filter_map(|attributes| attributes.pmax).filter(|pmax| *pmax > 0);
+                effective.pmax = effective.pmax.or(periods.min());
+                effective.con = effective.con.or(attached.iter().find_map(|attributes| attributes.con));
             }
         }
         let default = |resource| match self.tree.value(&Path::resource(1, 0, resource)) {
@@ -221,25 +265,25 @@ impl SimulatedDevice {
         effective
     }
 
-    fn notify(&mut self, now: Instant, path: Path) {
-        let attributes = self.effective_attributes(&path);
-        let Some(observation) = self.observations.get(&path) else { return };
+    fn notify(&mut self, now: Instant, target: &Target) {
+        let attributes = self.effective_attributes(target);
+        let Some(observation) = self.observations.get(target) else { return };
         let (token, accept) = (observation.token, observation.accept);
+        let sequence = next_sequence(observation.sequence);
         let overdue = now.saturating_since(observation.last_confirmable) >= MAX_UNCONFIRMED;
         let confirmable = overdue || attributes.con.map_or(self.script.confirmable_notifications, |con| con == 1);
         let message_type = if confirmable { MessageType::Confirmable } else { MessageType::NonConfirmable };
         let id = self.fresh_id();
         let mut message = Message::new(message_type, Code::CONTENT, id, token);
-        let sequence = next_sequence(observation_sequence(&self.observations, &path));
-        match self.render(&path, accept) {
+        match self.render_target(target, accept) {
             Ok((format, body)) => {
                 if !self.script.misbehaviour.omits_observe_option {
                     message.push_uint(OptionNumber::OBSERVE, sequence);
                 }
-                message.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(self.claimed(format).0));
-                cut_block(&mut message, None, &body);
-                if body.len() > message.payload.len() {
-                    self.large_body = Some(LargeBody { path, format, bytes: body });
+                self.put_format(&mut message, format);
+                let body = LargeBody::new(target.clone(), format, body);
+                if body.cut(&mut message, None, self.script.block_size_exponent) == Cut::Piece {
+                    self.large_body = Some(body);
                 }
             }
             Err(code) => {
@@ -247,7 +291,7 @@ impl SimulatedDevice {
                 message.message_type = MessageType::NonConfirmable;
                 message.code = code;
                 self.transmit(now, message.encode());
-                self.cancel_observation(path);
+                self.cancel_observation(target);
                 return;
             }
         }
@@ -257,8 +301,8 @@ impl SimulatedDevice {
             self.transmit(now, message.encode());
             None
         };
-        let reported = self.tree.value(&path).and_then(Value::as_f64);
-        if let Some(observation) = self.observations.get_mut(&path) {
+        let reported = self.single_number(target);
+        if let Some(observation) = self.observations.get_mut(target) {
             observation.sequence = sequence;
             observation.changed = false;
             observation.last_sent = now;
@@ -269,12 +313,16 @@ impl SimulatedDevice {
                 observation.last_confirmable = now;
             }
         }
-        self.emit(DeviceEvent::NotificationSent { path, sequence, confirmable });
+        self.emit(DeviceEvent::NotificationSent { path: target.named(), sequence, confirmable });
     }
-}
 
-fn observation_sequence(observations: &std::collections::BTreeMap<Path, Observation>, path: &Path) -> u32 {
-    observations.get(path).map_or(0, |observation| observation.sequence)
+    /// The number at an observed resource, for the conditions on its changes.
+    fn single_number(&self, target: &Target) -> Option<f64> {
+        match target {
+            Target::Path(path) => self.tree.value(path).and_then(Value::as_f64),
+            Target::Composite(_) => None,
+        }
+    }
 }
 
 const fn next_sequence(sequence: u32) -> u32 {
@@ -298,47 +346,4 @@ fn is_reportable(
         || lt.as_ref().is_some_and(|bound| (old < *bound) != (new < *bound))
         || st.is_some_and(|step| (new - old).abs() >= step)
         || edge.is_some_and(|edge| if edge == 1 { old < new } else { old > new })
-}
-
-/// Fills what is unset from a level above.
-fn inherit(target: &mut NotificationAttributes, above: &NotificationAttributes) {
-    target.pmin = target.pmin.or(above.pmin);
-    target.pmax = target.pmax.or(above.pmax);
-    target.gt = target.gt.or(above.gt);
-    target.lt = target.lt.or(above.lt);
-    target.st = target.st.or(above.st);
-    target.epmin = target.epmin.or(above.epmin);
-    target.epmax = target.epmax.or(above.epmax);
-    target.edge = target.edge.or(above.edge);
-    target.con = target.con.or(above.con);
-    target.hqmax = target.hqmax.or(above.hqmax);
-}
-
-/// Applies `name=value` and bare `name` arguments; `None` if one is unknown, no number, or the result is forbidden.
-pub(super) fn apply_arguments(
-    mut attributes: NotificationAttributes,
-    arguments: &[String],
-) -> Option<NotificationAttributes> {
-    for argument in arguments {
-        let (name, value) = match argument.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (argument.as_str(), None),
-        };
-        let integer = || value.map(str::parse::<u32>).transpose().ok();
-        let number = || value.map(str::parse::<f64>).transpose().ok();
-        match name {
-            "pmin" => attributes.pmin = integer()?,
-            "pmax" => attributes.pmax = integer()?,
-            "epmin" => attributes.epmin = integer()?,
-            "epmax" => attributes.epmax = integer()?,
-            "edge" => attributes.edge = integer()?,
-            "con" => attributes.con = integer()?,
-            "hqmax" => attributes.hqmax = integer()?,
-            "gt" => attributes.gt = number()?,
-            "lt" => attributes.lt = number()?,
-            "st" => attributes.st = number()?,
-            _ => return None,
-        }
-    }
-    attributes.check().is_ok().then_some(attributes)
 }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message};
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::ContentFormat;
+
+use super::reporting::Target;
 
 /// Requests whose answers are remembered; the oldest are forgotten first.
 pub(super) const MAX_RECENT_REQUESTS: usize = 32;
@@ -53,13 +54,31 @@ pub(super) enum Assembled {
     Answer(Code),
 }
 
+/// What a device takes of a body in blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Intake {
+    /// The longest body.
+    pub(super) max_bytes: usize,
+    /// Size exponent of the largest block that is welcome.
+    pub(super) size_exponent: u8,
+    /// Whether larger blocks are refused; otherwise the first one is taken and the next are asked for in the right size.
+    pub(super) refuses_larger: bool,
+}
+
 /// Adds the block of a request to what came before.
-pub(super) fn assemble(slot: &mut Option<IncomingBody>, request: &Message, max_bytes: usize) -> Assembled {
+pub(super) fn assemble(slot: &mut Option<IncomingBody>, request: &Message, intake: Intake) -> Assembled {
+    let welcome = Block { number: 0, more: false, size_exponent: intake.size_exponent }.size();
     let block = match request.block(OptionNumber::BLOCK1) {
         Ok(Some(block)) => block,
+        Ok(None) if intake.refuses_larger && request.payload.len() > welcome => {
+            return Assembled::Answer(Code::REQUEST_ENTITY_TOO_LARGE);
+        }
         Ok(None) => return Assembled::Whole(request.payload.clone()),
         Err(_) => return Assembled::Answer(Code::BAD_REQUEST),
     };
+    if intake.refuses_larger && block.number == 0 && block.size() > welcome {
+        return Assembled::Answer(Code::REQUEST_ENTITY_TOO_LARGE);
+    }
     if block.more && request.payload.len() != block.size() {
         return Assembled::Answer(Code::BAD_REQUEST);
     }
@@ -73,7 +92,7 @@ pub(super) fn assemble(slot: &mut Option<IncomingBody>, request: &Message, max_b
     if block.offset() != body.bytes.len() {
         return Assembled::Answer(Code::REQUEST_ENTITY_INCOMPLETE);
     }
-    if body.bytes.len().saturating_add(request.payload.len()) > max_bytes {
+    if body.bytes.len().saturating_add(request.payload.len()) > intake.max_bytes {
         return Assembled::Answer(Code::REQUEST_ENTITY_TOO_LARGE);
     }
     body.bytes.extend_from_slice(&request.payload);
@@ -84,32 +103,63 @@ pub(super) fn assemble(slot: &mut Option<IncomingBody>, request: &Message, max_b
     Assembled::Whole(body.bytes)
 }
 
-/// A body that left in blocks, kept so that all blocks come from one state.
-#[derive(Clone, Debug)]
-pub(super) struct LargeBody {
-    pub(super) path: Path,
-    pub(super) format: ContentFormat,
-    pub(super) bytes: Vec<u8>,
+/// How much of a body went into a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// All of it.
+    Whole,
+    /// One block of several.
+    Piece,
+    /// Nothing: the body ends before the block that was asked for.
+    Beyond,
 }
 
-/// Puts the block of a body into a message; everything if it fits and nobody asked for blocks. False if the body ends
-/// before the block.
-pub(super) fn cut_block(message: &mut Message, wanted: Option<Block>, body: &[u8]) -> bool {
-    let wanted_or_first = wanted.unwrap_or(Block { number: 0, more: false, size_exponent: Block::MAX_SIZE_EXPONENT });
-    let from = wanted_or_first.offset();
-    if from > 0 && from >= body.len() {
-        return false;
+/// A body that may leave in blocks, kept so that all blocks come from one state.
+#[derive(Clone, Debug)]
+pub(super) struct LargeBody {
+    pub(super) target: Target,
+    pub(super) format: ContentFormat,
+    bytes: Vec<u8>,
+    etag: [u8; 4],
+}
+
+impl LargeBody {
+    pub(super) fn new(target: Target, format: ContentFormat, bytes: Vec<u8>) -> Self {
+        // FNV-1a: equal bodies have equal tags, and a changed one another.
+        let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        Self { target, format, bytes, etag: hash.to_be_bytes() }
     }
-    let to = from.saturating_add(wanted_or_first.size()).min(body.len());
-    if wanted.is_some() || to < body.len() {
-        let block = Block { more: to < body.len(), ..wanted_or_first };
-        message.push_option(OptionNumber::BLOCK2, block.encode());
+
+    /// The tag that the body would have after a change.
+    pub(super) fn change_etag(&mut self) {
+        self.etag = self.etag.map(|byte| !byte);
+    }
+
+    /// Puts a block of the body into a message; everything if it fits and nobody asked for blocks. No block is larger
+    /// than `size_exponent` says, except later ones of a transfer that began with larger ones.
+    pub(super) fn cut(&self, message: &mut Message, wanted: Option<Block>, size_exponent: u8) -> Cut {
+        let first = Block { number: 0, more: false, size_exponent };
+        let mut block = wanted.unwrap_or(first);
         if block.number == 0 {
-            message.push_uint(OptionNumber::SIZE2, u32::try_from(body.len()).unwrap_or(u32::MAX));
+            block.size_exponent = block.size_exponent.min(size_exponent);
         }
+        let from = block.offset();
+        if from > 0 && from >= self.bytes.len() {
+            return Cut::Beyond;
+        }
+        let to = from.saturating_add(block.size()).min(self.bytes.len());
+        let cut = if from == 0 && to == self.bytes.len() { Cut::Whole } else { Cut::Piece };
+        if wanted.is_some() || cut == Cut::Piece {
+            let block = Block { more: to < self.bytes.len(), ..block };
+            message.push_option(OptionNumber::ETAG, self.etag.to_vec());
+            message.push_option(OptionNumber::BLOCK2, block.encode());
+            if block.number == 0 {
+                message.push_uint(OptionNumber::SIZE2, u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+            }
+        }
+        message.payload = self.bytes.get(from..to).unwrap_or_default().to_vec();
+        cut
     }
-    message.payload = body.get(from..to).unwrap_or_default().to_vec();
-    true
 }
 
 #[cfg(test)]
@@ -125,26 +175,51 @@ mod tests {
         message
     }
 
+    const fn up_to(max_bytes: usize) -> Intake {
+        Intake { max_bytes, size_exponent: Block::MAX_SIZE_EXPONENT, refuses_larger: false }
+    }
+
     #[test]
     fn rfc7959_2_5_blocks_in_order_make_one_body_and_a_gap_is_refused() {
         let mut slot = None;
-        assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), 100), Assembled::Answer(Code::CONTINUE));
+        assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), up_to(100)), Assembled::Answer(Code::CONTINUE));
         assert_eq!(
-            assemble(&mut slot, &block(1, false, &[2; 3]), 100),
+            assemble(&mut slot, &block(1, false, &[2; 3]), up_to(100)),
             Assembled::Whole([vec![1; 16], vec![2; 3]].concat())
         );
-        assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), 100), Assembled::Answer(Code::CONTINUE));
-        let gap = assemble(&mut slot, &block(2, false, &[2; 3]), 100);
+        assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), up_to(100)), Assembled::Answer(Code::CONTINUE));
+        let gap = assemble(&mut slot, &block(2, false, &[2; 3]), up_to(100));
         assert_eq!(gap, Assembled::Answer(Code::REQUEST_ENTITY_INCOMPLETE));
     }
 
     #[test]
     fn a_body_beyond_the_bound_is_refused() {
         let mut slot = None;
-        assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), 20), Assembled::Answer(Code::CONTINUE));
-        let beyond = assemble(&mut slot, &block(1, true, &[1; 16]), 20);
+        assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), up_to(20)), Assembled::Answer(Code::CONTINUE));
+        let beyond = assemble(&mut slot, &block(1, true, &[1; 16]), up_to(20));
         assert_eq!(beyond, Assembled::Answer(Code::REQUEST_ENTITY_TOO_LARGE));
         assert!(slot.is_none());
+    }
+
+    #[test]
+    fn rfc7959_2_9_3_a_block_that_is_too_large_is_refused_or_followed_by_smaller_ones() {
+        let large = |number, more, payload: &[u8]| {
+            let mut message = block(number, more, payload);
+            message.options.retain(|(option, _)| *option != OptionNumber::BLOCK1);
+            message.push_option(OptionNumber::BLOCK1, Block { number, more, size_exponent: 1 }.encode());
+            message
+        };
+        let strict = Intake { max_bytes: 100, size_exponent: 0, refuses_larger: true };
+        let refused = Assembled::Answer(Code::REQUEST_ENTITY_TOO_LARGE);
+        let mut slot = None;
+        assert_eq!(assemble(&mut slot, &large(0, true, &[1; 32]), strict), refused);
+        let mut plain = Message::new(MessageType::Confirmable, Code::PUT, 1, Token::EMPTY);
+        plain.payload = vec![1; 17];
+        assert_eq!(assemble(&mut slot, &plain, strict), refused);
+        let lenient = Intake { refuses_larger: false, ..strict };
+        assert_eq!(assemble(&mut slot, &large(0, true, &[1; 32]), lenient), Assembled::Answer(Code::CONTINUE));
+        let whole = assemble(&mut slot, &block(2, false, &[2; 4]), lenient);
+        assert_eq!(whole, Assembled::Whole([vec![1; 32], vec![2; 4]].concat()));
     }
 
     #[test]

@@ -180,6 +180,11 @@ impl Gateway {
         fs::write(self.folder.path().join(name), text).expect("a writable folder");
     }
 
+    /// The text of a file beside the configuration; `None` if it is not there.
+    pub(crate) fn read_file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.folder.path().join(name)).ok()
+    }
+
     /// Ends it as a power cut would.
     pub(crate) fn kill_nine(&mut self) {
         self.process.take().expect("a running gateway").kill_nine();

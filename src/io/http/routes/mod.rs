@@ -4,6 +4,7 @@ mod commands;
 mod devices;
 mod events;
 mod gateway;
+mod own;
 mod resources;
 
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl Api {
             Answer::Body(body) => Ok(body),
             Answer::UnknownDevice => Err(ApiError::unknown_device(device)),
             Answer::Failed(error) => Err(error.into()),
-            Answer::Command(_) | Answer::Model { .. } => Err(ApiError::unexpected_answer()),
+            Answer::Command(_) | Answer::Model { .. } | Answer::NoEndpoint { .. } => Err(ApiError::unexpected_answer()),
         }
     }
 
@@ -97,7 +98,7 @@ pub(super) fn router(api: Api, access: Access) -> Router {
         .route("/api/v1/refused", get(gateway::refused))
         .route("/api/v1/events", get(events::follow))
         .route("/api/v1/permit_join", post(gateway::permit_join))
-        .fallback(async |uri: Uri| ApiError::no_such_path(uri.path()))
+        .fallback(own::serve)
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let message = format!("{} does not take {method}; the Allow header names what it takes", uri.path());
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)

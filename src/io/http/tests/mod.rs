@@ -3,6 +3,7 @@
 mod access;
 mod commands;
 mod events;
+mod own;
 
 use std::net::SocketAddr;
 
@@ -65,6 +66,7 @@ fn echo(query: &Query) -> Answer {
             Answer::UnknownDevice
         }
         Query::Ready => Answer::Body(json!({ "ready": true })),
+        Query::Own { .. } => Answer::NoEndpoint { allowed: Vec::new() },
         other => Answer::Body(json!({ "asked": format!("{other:?}") })),
     }
 }
