@@ -158,11 +158,16 @@ impl World {
                 Output::ReadRetained { sink, .. } => {
                     self.inputs.push_back(Input::RetainedRows { sink, rows: Vec::new() });
                 }
-                Output::AcknowledgeInbound { .. }
+                Output::Stream { .. }
+                | Output::AcknowledgeInbound { .. }
                 | Output::Answer { .. }
                 | Output::Event(_)
                 | Output::Value { .. }
+                | Output::Trace { .. }
+                | Output::Log { .. }
                 | Output::Result(_)
+                | Output::Registration { .. }
+                | Output::Samples { .. }
                 | Output::Shell { .. }
                 | Output::Reload => {}
             }
@@ -200,7 +205,9 @@ fn core(now: Instant, rules: usize) -> Core {
         limits: Limits::default(),
         sinks: vec![sink],
         listeners: Vec::new(),
+        transports: Vec::new(),
         streams_values: true,
+        streams_samples: false,
     };
     let wall = WallTime::from_secs(1_760_000_000);
     let (stored, version) = (StoredState::default(), "bench".to_owned());

@@ -10,7 +10,8 @@ use super::section::Section;
 use super::settings::{
     BrokerSettings, GatewaySettings, HttpSettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
 };
-use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, UnknownDevices};
+use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, StreamConfiguration, UnknownDevices};
+use crate::mapping::QueueMode;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -30,7 +31,7 @@ pub(super) fn read_settings(root: &mut Section<'_, '_>) -> Settings {
     let http = root.section("http", read_http);
     let broker = root.section("broker", read_broker);
     let sinks = read_sinks(root, &gateway.name);
-    Settings { gateway, store, limits, log, lwm2m, http, broker, sinks }
+    Settings { gateway, store, limits, log, lwm2m, http, broker, sinks, in_force: serde_json::Value::Null }
 }
 
 fn read_gateway(section: &mut Section<'_, '_>) -> GatewaySettings {
@@ -83,8 +84,17 @@ fn read_limits(section: &mut Section<'_, '_>) -> Limits {
     let commands = section.integer("commands_per_device", 64, 1..=10_000, "Waiting commands of one device.");
     let transfer = section.size("max_transfer", 1 << 20, 1 << 10..=64 << 20, "Longest block-wise read or write.");
     let max_transfer_bytes = usize::try_from(transfer).unwrap_or(built_in.max_transfer_bytes);
+    let connections = section.integer("connections", 10_000, 1..=1_000_000, "Connections over TCP.");
+    let per_address = section.integer(
+        "connections_per_address",
+        256,
+        1..=1_000_000,
+        "The same from one IPv4 address or one IPv6 network of 64 bits.",
+    );
     Limits {
         max_commands_per_device: commands as usize,
+        max_connections: connections as usize,
+        max_connections_per_address: per_address as usize,
         max_transfer_bytes,
         max_transfers_bytes: built_in.max_transfers_bytes.max(max_transfer_bytes),
         ..built_in
@@ -105,15 +115,9 @@ fn read_log(section: &mut Section<'_, '_>) -> LogSettings {
 fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
     let built_in = Lwm2mConfiguration::default();
     let udp = section.listeners("udp", "[::]:5683", "Addresses for CoAP over UDP; [::] serves IPv4 too.");
-    for (key, meaning, what) in [
-        ("dtls", "Addresses for CoAP over DTLS.", "CoAP over DTLS is"),
-        ("tcp", "Addresses for CoAP over TCP.", "CoAP over TCP is"),
-        ("tls", "Addresses for CoAP over TLS.", "CoAP over TLS is"),
-    ] {
-        if !section.listeners(key, "off", meaning).is_empty() {
-            section.problem(key, format!("{what} not yet served"), "leave this key out or write \"off\"");
-        }
-    }
+    refuse_listeners(section, "dtls", "Addresses for CoAP over DTLS.", "CoAP over DTLS is");
+    let tcp = section.listeners("tcp", "off", "Addresses for CoAP over TCP; [::] serves IPv4 too.");
+    refuse_listeners(section, "tls", "Addresses for CoAP over TLS.", "CoAP over TLS is");
     let policies =
         [("accept", UnknownDevices::Accept), ("window", UnknownDevices::Window), ("refuse", UnknownDevices::Refuse)];
     let unknown_devices = section.choice(
@@ -128,6 +132,13 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
         "silent",
         &refusals,
         "What refused peers hear; some clients give up for good when answered.",
+    );
+    let queue_modes = [("auto", QueueMode::Auto), ("force", QueueMode::Force), ("never", QueueMode::Never)];
+    let queue_mode = section.choice(
+        "queue_mode",
+        "auto",
+        &queue_modes,
+        "Which devices sleep, where no mapping says otherwise: those that say so, all, or none.",
     );
     let core = Lwm2mConfiguration {
         unknown_devices: unknown_devices.unwrap_or(built_in.unknown_devices),
@@ -144,6 +155,7 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
             Duration::ZERO..=DAY,
             "Time beyond the lifetime before a device counts as expired.",
         ),
+        queue_mode: queue_mode.unwrap_or(built_in.queue_mode),
         awake_window: section.duration(
             "awake_window",
             built_in.awake_window,
@@ -162,9 +174,39 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
             0..=20,
             "MAX_RETRANSMIT of CoAP, RFC 7252 section 4.8.",
         ),
+        streams: read_streams(section),
     };
     read_credentials(section);
-    Lwm2mSettings { udp, core }
+    Lwm2mSettings { udp, tcp, core }
+}
+
+/// Listeners of a transport that is still to come.
+fn refuse_listeners(section: &mut Section<'_, '_>, key: &'static str, meaning: &'static str, what: &str) {
+    if !section.listeners(key, "off", meaning).is_empty() {
+        section.problem(key, format!("{what} not yet served"), "leave this key out or write \"off\"");
+    }
+}
+
+/// Connections over TCP.
+fn read_streams(section: &mut Section<'_, '_>) -> StreamConfiguration {
+    let built_in = StreamConfiguration::default();
+    let keep_alive = section.duration(
+        "tcp_keep_alive",
+        built_in.keep_alive.unwrap_or_default(),
+        Duration::ZERO..=DAY,
+        "CoAP over TCP: after so long without a word from a device it is pinged; 0s: never.",
+    );
+    let idle_timeout = section.duration(
+        "tcp_idle_timeout",
+        built_in.idle_timeout,
+        SECOND..=30 * DAY,
+        "CoAP over TCP: after so long without a word its connection is closed, unless the device sleeps.",
+    );
+    if keep_alive >= idle_timeout {
+        let message = "is not shorter than tcp_idle_timeout: the connection would be closed before the ping";
+        section.problem("tcp_keep_alive", message, "write a shorter time, or \"0s\" for no pings");
+    }
+    StreamConfiguration { keep_alive: Some(keep_alive).filter(|time| !time.is_zero()), idle_timeout, ..built_in }
 }
 
 /// Keys of the secure transports, none of which is served yet.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::secret::{PemFile, Secret};
 use super::url::BrokerUrl;
-use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, SinkConfiguration};
+use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, SinkConfiguration, Transport};
 
 /// Everything a configuration says.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// `[sink.*]` by name; at least one.
     pub sinks: Vec<SinkSettings>,
+    /// Every key with its value or default, secrets replaced: for whoever asks what is in force.
+    pub in_force: serde_json::Value,
 }
 
 /// `[gateway]`.
@@ -76,8 +78,18 @@ pub struct LogSettings {
 pub struct Lwm2mSettings {
     /// Addresses for plain CoAP over UDP.
     pub udp: Vec<SocketAddr>,
+    /// Addresses for plain CoAP over TCP.
+    pub tcp: Vec<SocketAddr>,
     /// What the core needs of the section.
     pub core: Lwm2mConfiguration,
+}
+
+impl Lwm2mSettings {
+    /// All listeners in the order of their indices: those for datagrams first.
+    pub fn listeners(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
+        let udp = self.udp.iter().map(|address| (Transport::Udp, *address));
+        udp.chain(self.tcp.iter().map(|address| (Transport::Tcp, *address)))
+    }
 }
 
 /// `[http]`.
@@ -148,7 +160,9 @@ impl Settings {
             limits: self.limits.clone(),
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
-            listeners: self.lwm2m.udp.iter().map(|address| format!("coap://{address}")).collect(),
+            streams_samples: false,
+            listeners: self.lwm2m.listeners().map(|(carries, at)| format!("{}://{at}", carries.scheme())).collect(),
+            transports: self.lwm2m.listeners().map(|(transport, _)| transport).collect(),
         }
     }
 }

@@ -8,9 +8,11 @@ use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
+use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
 use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
+use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Input, SinkIndex};
 use crate::instrumentation::metrics::Metrics;
@@ -20,6 +22,7 @@ use crate::io::files;
 use crate::io::http::HttpServer;
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
+use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
 use crate::model::time::Instant;
 use crate::northbound::layout::native;
@@ -37,8 +40,10 @@ pub struct Gateway {
     http: Option<HttpServer>,
     inputs: InputSender,
     shell: ShellHandle,
-    /// Where devices reach it.
+    /// Where devices reach it: UDP first, then TCP.
     pub lwm2m_addresses: Vec<SocketAddr>,
+    /// The same as URIs.
+    pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
 }
@@ -48,7 +53,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Says which part could not be made and what to do.
-    pub fn build(settings: &Settings, knowledge: &Knowledge) -> Result<Self, String> {
+    pub fn build(settings: &Settings, knowledge: &Knowledge, log: LogControl) -> Result<Self, String> {
         files::make_folder(&settings.gateway.data_dir)
             .map_err(|error| format!("gateway.data_dir {}: {error}", settings.gateway.data_dir.display()))?;
         let (inputs, receiver) = mpsc::channel(MAX_WAITING_BATCHES);
@@ -66,9 +71,15 @@ impl Gateway {
         for note in &notes {
             tracing::warn!(note, "store");
         }
-        let listeners = bind_all(&settings.lwm2m.udp)?;
-        let lwm2m_addresses: Vec<SocketAddr> = listeners.iter().map(UdpListener::local_address).collect();
-        configuration.listeners = lwm2m_addresses.iter().map(|address| format!("coap://{address}")).collect();
+        let (listeners, tcp) = listen_all(settings, &inputs)?;
+        let lwm2m_addresses: Vec<SocketAddr> =
+            listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
+        configuration.listeners = lwm2m_addresses
+            .iter()
+            .zip(&configuration.transports)
+            .map(|(address, transport)| format!("{}://{address}", transport.scheme()))
+            .collect();
+        let lwm2m_uris = configuration.listeners.clone();
         let mut ports = Vec::new();
         let mut sinks = Vec::new();
         for (index, sink) in settings.sinks.iter().enumerate() {
@@ -103,7 +114,7 @@ impl Gateway {
                 store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
-        let shell = shell::start(settings.clone(), inputs.clone())
+        let shell = shell::start(settings.clone(), log, inputs.clone())
             .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
@@ -112,6 +123,7 @@ impl Gateway {
             core,
             clock,
             listeners,
+            tcp,
             store,
             sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
             sinks: ports,
@@ -121,7 +133,16 @@ impl Gateway {
             metrics,
             told_clock,
         };
-        Ok(Self { host, mqtt_thread: Some(mqtt_thread), http, inputs, shell, lwm2m_addresses, http_addresses })
+        Ok(Self {
+            host,
+            mqtt_thread: Some(mqtt_thread),
+            http,
+            inputs,
+            shell,
+            lwm2m_addresses,
+            lwm2m_uris,
+            http_addresses,
+        })
     }
 
     /// Where inputs from beside the adapters go, such as new plans.
@@ -152,15 +173,17 @@ impl Gateway {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<UdpListener>, String> {
-    addresses
-        .iter()
-        .enumerate()
-        .map(|(index, address)| {
-            let index = u16::try_from(index).map_err(|_| "lwm2m.udp lists too many addresses".to_owned())?;
-            UdpListener::bind(index, *address).map_err(|error| format!("lwm2m.udp: {error}"))
-        })
-        .collect()
+fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
+        let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
+        let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
+        match transport {
+            device::Transport::Udp => udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?),
+            device::Transport::Tcp => tcp.listen(index, address, inputs.clone()).map_err(|error| failed(&error))?,
+        }
+    }
+    Ok((udp, tcp))
 }
 
 fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguration {

@@ -21,6 +21,7 @@ use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
+use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
 
 /// Datagrams taken from one listener in one turn.
@@ -56,6 +57,8 @@ pub struct Host {
     pub clock: RunClock,
     /// Sockets, in the order of the configuration.
     pub listeners: Vec<UdpListener>,
+    /// Connections, whose listeners come after those.
+    pub tcp: TcpConnections,
     /// The store.
     pub store: StoreHandle,
     /// Sinks, in the order of the configuration.
@@ -159,6 +162,7 @@ impl Host {
                         listener.try_send(&peer, &bytes);
                     }
                 }
+                Output::Stream { connection, order } => self.tcp.order(connection, order),
                 Output::Store(batch) => turn.add(batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     turn.reads.push(Read::Spool { sink, after, max_rows });
@@ -189,7 +193,12 @@ impl Host {
                     );
                 }
                 // Nobody listens to streams yet.
-                Output::Value { .. } | Output::Result(_) => {}
+                Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Registration { .. }
+                | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

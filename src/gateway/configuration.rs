@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::store::SinkName;
+use crate::mapping::QueueMode;
 
 /// Who may register without credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,69 @@ pub enum Refusal {
     Answer,
 }
 
+/// What carries CoAP between a listener and its peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// Connections (RFC 8323).
+    Tcp,
+}
+
+impl Transport {
+    /// The word of the interfaces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// The scheme of addresses.
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Udp => "coap",
+            Self::Tcp => "coap+tcp",
+        }
+    }
+
+    /// Whether peers have connections.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+}
+
+/// Connections of stream transports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamConfiguration {
+    /// After so long without a word from a device it is pinged; `None`: never.
+    pub keep_alive: Option<Duration>,
+    /// After so long without a word from a device its connection is closed, unless it sleeps.
+    pub idle_timeout: Duration,
+    /// How long the first message of a connection may take.
+    pub capabilities_timeout: Duration,
+    /// How long a message may take from its first byte to its last; a second more for each KiB that has arrived.
+    pub message_timeout: Duration,
+    /// How long a connection may stand without a registered device.
+    pub register_timeout: Duration,
+}
+
+impl Default for StreamConfiguration {
+    fn default() -> Self {
+        Self {
+            keep_alive: Some(Duration::from_secs(180)),
+            idle_timeout: Duration::from_secs(300),
+            capabilities_timeout: Duration::from_secs(10),
+            message_timeout: Duration::from_secs(30),
+            register_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
 /// The LwM2M server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lwm2mConfiguration {
@@ -37,12 +101,16 @@ pub struct Lwm2mConfiguration {
     pub default_lifetime: Duration,
     /// Time beyond the lifetime before a device counts as expired.
     pub lifetime_grace: Duration,
+    /// When queue mode applies, where no mapping says otherwise.
+    pub queue_mode: QueueMode,
     /// Queue mode: time awake after the device's last message.
     pub awake_window: Duration,
     /// ACK_TIMEOUT of RFC 7252 section 4.8.
     pub ack_timeout: Duration,
     /// MAX_RETRANSMIT of RFC 7252 section 4.8.
     pub max_retransmit: u32,
+    /// Connections of stream transports.
+    pub streams: StreamConfiguration,
 }
 
 impl Default for Lwm2mConfiguration {
@@ -52,9 +120,11 @@ impl Default for Lwm2mConfiguration {
             refusal: Refusal::Silent,
             default_lifetime: Duration::from_secs(24 * 60 * 60),
             lifetime_grace: Duration::from_secs(20),
+            queue_mode: QueueMode::Auto,
             awake_window: Duration::from_secs(93),
             ack_timeout: Duration::from_secs(2),
             max_retransmit: 4,
+            streams: StreamConfiguration::default(),
         }
     }
 }
@@ -96,6 +166,12 @@ pub struct Limits {
     pub max_results: usize,
     /// Requests of the bridge whose work the shell has not done yet.
     pub max_shell_tasks: usize,
+    /// Connections of stream transports; further ones are closed at once.
+    pub max_connections: usize,
+    /// The same from one IPv4 address or one IPv6 network of 64 bits.
+    pub max_connections_per_address: usize,
+    /// Bytes of messages that have not arrived whole, over all connections.
+    pub max_stream_bytes: usize,
 }
 
 impl Default for Limits {
@@ -118,6 +194,9 @@ impl Default for Limits {
             max_last_values_per_device: 256,
             max_results: 10_000,
             max_shell_tasks: 64,
+            max_connections: 10_000,
+            max_connections_per_address: 256,
+            max_stream_bytes: 16 << 20,
         }
     }
 }
@@ -174,6 +253,20 @@ pub struct Configuration {
     pub sinks: Vec<SinkConfiguration>,
     /// Listening addresses as text, for `bridge/info`.
     pub listeners: Vec<String>,
+    /// What each listener carries, by its index; those beyond carry datagrams.
+    pub transports: Vec<Transport>,
     /// Whether values go to event streams too ([`Output::Value`](super::vocabulary::Output::Value)).
     pub streams_values: bool,
+    /// Whether registrations and samples go to the Leshan-compatible event stream
+    /// ([`Output::Registration`](super::vocabulary::Output::Registration),
+    /// [`Output::Samples`](super::vocabulary::Output::Samples)).
+    pub streams_samples: bool,
+}
+
+impl Configuration {
+    /// What a listener carries.
+    #[must_use]
+    pub fn transport(&self, listener: u16) -> Transport {
+        self.transports.get(usize::from(listener)).copied().unwrap_or_default()
+    }
 }

@@ -27,6 +27,8 @@ use super::dispatch::results::KeptResult;
 use super::journal::Journal;
 use super::services::{Held, Services};
 use super::store::{StoreWrite, StoredState};
+use super::streams::Streams;
+use super::trace::Traces;
 use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
 use crate::instrumentation::gauges::{Gauges, SinkGauges};
 use crate::instrumentation::occurrence::Occurrence;
@@ -101,6 +103,7 @@ impl Core {
                 )
             })
             .collect();
+        let streams = Streams::new(&configuration);
         let mut services = Services {
             now,
             clock,
@@ -109,11 +112,13 @@ impl Core {
             plan,
             journal: Journal::default(),
             sinks,
+            streams,
             outputs: std::collections::VecDeque::new(),
             random: ChaCha8Rng::from_seed(seed),
             occurrences: Vec::new(),
             refused: std::collections::VecDeque::new(),
             refused_event_at: None,
+            traces: Traces::default(),
             resident_bytes: None,
         };
         let mut devices = Devices::new(&services);
@@ -141,8 +146,14 @@ impl Core {
         self.services.now = self.services.now.max(now);
         match input {
             Input::Datagram { peer, bytes } => self.devices.handle_datagram(&mut self.services, peer, &bytes),
+            Input::Stream { peer, connection, input } => {
+                self.devices.handle_stream(&mut self.services, peer, connection, input);
+            }
             Input::Clock { wall, synced } => self.set_clock(wall, synced),
-            Input::Durable { up_to } => self.services.journal.confirm(up_to),
+            Input::Durable { up_to } => {
+                self.services.journal.confirm(up_to);
+                self.devices.resume_streams(&mut self.services);
+            }
             Input::StoreHealth { failure } => self.store_health(failure),
             Input::SpoolRows { sink, rows } => {
                 if let Some(sink) = self.services.sinks.get_mut(sink.0) {
@@ -171,9 +182,14 @@ impl Core {
                 }
             }
             Input::ShellDone { task, answer, trial } => self.shell_done(task, answer, trial.as_ref()),
+            Input::LogLine { line } => {
+                self.services.publish_now("bridge/log", &line);
+                self.services.outputs.push_back(Output::Log { line });
+            }
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);
+                self.devices.release_streams(&mut self.services);
                 self.bridge.publish_stop(&mut self.services);
             }
         }
@@ -188,9 +204,11 @@ impl Core {
         while let Some(key) = self.devices.poll_due(self.services.now) {
             self.devices.handle_deadline(&mut self.services, key);
         }
+        self.devices.elapse_streams(&mut self.services);
         if self.housekeeping_at <= self.services.now {
             self.keep_house();
         }
+        self.services.end_traces();
         self.bridge.handle_timeout(&mut self.services, &mut self.devices);
         self.end_of_input();
     }
@@ -198,7 +216,9 @@ impl Core {
     /// When [`Self::handle_timeout`] is due.
     pub fn next_deadline(&self) -> Instant {
         let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
-        [self.devices.next_deadline(), sinks, Some(self.bridge.next_deadline(&self.devices))]
+        let streams = self.services.streams.next_deadline();
+        let traces = self.services.traces.next_deadline();
+        [self.devices.next_deadline(), sinks, streams, traces, Some(self.bridge.next_deadline(&self.devices))]
             .into_iter()
             .flatten()
             .fold(self.housekeeping_at, Instant::min)
@@ -241,14 +261,22 @@ impl Core {
                 .collect(),
             pending_writes,
             pending_write_bytes,
+            connections: self.services.streams.len(),
             waiting_commands: self.devices.table.iter().map(|(_, device)| device.commands.len()).sum(),
             store_broken: self.services.journal.is_broken(),
         }
     }
 
-    /// Whether nothing waits for a connected sink, in memory or in flight.
+    /// Whether everything is durable and nothing waits for a connected sink, in memory or in flight.
     pub fn is_delivered(&self) -> bool {
-        self.services.sinks.iter().all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
+        let journal = &self.services.journal;
+        let written = journal.is_broken() || journal.pending().0 == 0;
+        written
+            && self
+                .services
+                .sinks
+                .iter()
+                .all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
     }
 
     pub(super) fn services(&mut self) -> &mut Services {
@@ -416,6 +444,10 @@ impl Core {
                     self.devices.advance(&mut self.services, key);
                     self.seal();
                 }
+                Held::Released { peer, connection } => {
+                    self.devices.close_released(&mut self.services, peer, connection);
+                    self.seal();
+                }
                 Held::Device(key) => {
                     self.devices.advance(&mut self.services, key);
                     // Marks for operations that must not run twice may have been written just now.
@@ -468,6 +500,7 @@ fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) 
             None => devices.restore_command(services, &endpoint, record),
         }
     }
+    devices.join_end_devices();
     devices.restore_latest(&stored.latest);
     for key in keys {
         devices.resume(services, key);

@@ -12,16 +12,20 @@ use super::delivery::sink::SinkDelivery;
 use super::devices::device::Device;
 use super::journal::Journal;
 use super::store::StoreWrite;
-use super::vocabulary::{Answer, Output, Peer, ReceiptId, RequestId, SinkIndex};
+use super::streams::{Address, Streams, address_of};
+use super::trace::Traces;
+use super::vocabulary::{Answer, ConnectionId, Output, Peer, ReceiptId, RequestId, SinkIndex, StreamOrder};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
 use crate::model::command::CommandResult;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
-use crate::model::message::Message;
+use crate::model::message::{Message, QualityOfService};
 use crate::model::object::ObjectModel;
 use crate::model::time::{Instant, WallTime};
 use crate::northbound::layout::native;
+use crate::protocol::coap;
+use crate::protocol::coap::block::Block;
 
 /// Least time between two `refused` events: a scan of the network must not fill the spools.
 const REFUSED_EVENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,6 +62,13 @@ pub enum Held {
     Device(usize),
     /// A device that has the answer to its request: what waited for it may leave.
     Answered(usize),
+    /// A connection that its device released: it may be closed.
+    Released {
+        /// The device's address.
+        peer: Peer,
+        /// The connection.
+        connection: ConnectionId,
+    },
 }
 
 /// A peer that was turned away.
@@ -93,6 +104,8 @@ pub struct Services {
     pub journal: Journal<Held>,
     /// Sinks.
     pub sinks: Vec<SinkDelivery>,
+    /// Connections of stream transports.
+    pub streams: Streams,
     /// What leaves next.
     pub outputs: VecDeque<Output>,
     /// Seeded randomness.
@@ -103,6 +116,8 @@ pub struct Services {
     pub refused: VecDeque<RefusedPeer>,
     /// When a refusal was told last: events of refusals are limited, their counts are not.
     pub refused_event_at: Option<Instant>,
+    /// Devices whose messages somebody looks at.
+    pub(super) traces: Traces,
     /// Resident memory of the process, as the host told last.
     pub resident_bytes: Option<u64>,
 }
@@ -118,10 +133,53 @@ impl Services {
         self.occurrences.push(occurrence);
     }
 
-    /// Sends a datagram now.
+    /// Whether a peer has a connection, rather than sending datagrams.
+    pub fn is_stream(&self, peer: Peer) -> bool {
+        self.configuration.transport(peer.listener).is_stream()
+    }
+
+    /// The bytes of a message to a peer: a datagram or a frame.
+    pub fn encode(&self, peer: Peer, message: &coap::message::Message) -> Vec<u8> {
+        if self.is_stream(peer) { coap::tcp_frame::encode(message) } else { message.encode() }
+    }
+
+    /// Sends what [`Self::encode`] made, now. A peer whose connection is gone gets nothing.
     pub fn transmit(&mut self, peer: Peer, bytes: Vec<u8>) {
+        self.trace_outgoing(peer, &bytes);
+        let output = if self.is_stream(peer) {
+            let Some(stream) = self.streams.get(address_of(peer)) else { return };
+            Output::Stream { connection: stream.id, order: StreamOrder::Send(bytes) }
+        } else {
+            Output::Transmit { peer, bytes }
+        };
         self.count(Occurrence::DatagramSent);
-        self.outputs.push_back(Output::Transmit { peer, bytes });
+        self.outputs.push_back(output);
+    }
+
+    /// The longest body that goes to a peer in one message, and the size exponent of the blocks for longer ones; `None`
+    /// for a peer that takes none.
+    pub fn body_capacity(&self, peer: Peer) -> (usize, Option<u8>) {
+        if self.is_stream(peer) {
+            return self.streams.capacity(peer).unwrap_or_default();
+        }
+        let exponent = Block::MAX_SIZE_EXPONENT;
+        (Block { number: 0, more: true, size_exponent: exponent }.size(), Some(exponent))
+    }
+
+    /// Whether a body can go to a peer at all.
+    pub fn can_carry(&self, peer: Peer, length: usize) -> bool {
+        let (whole, exponent) = self.body_capacity(peer);
+        length <= self.configuration.limits.max_transfer_bytes && (length <= whole || exponent.is_some())
+    }
+
+    /// Reads a connection no further for now, or again.
+    pub fn pause_stream(&mut self, address: Address, pause: bool) {
+        let Some(stream) = self.streams.get_mut(address) else { return };
+        if stream.paused != pause {
+            stream.paused = pause;
+            let (connection, order) = (stream.id, if pause { StreamOrder::Pause } else { StreamOrder::Resume });
+            self.outputs.push_back(Output::Stream { connection, order });
+        }
     }
 
     /// Adds a write to this input's batch.
@@ -169,6 +227,18 @@ impl Services {
                 self.retain(index, endpoint, message);
             } else {
                 self.spool(index, endpoint, message);
+            }
+        }
+    }
+
+    /// Sends one JSON body to the same place below the base of every connected sink, now or never.
+    pub fn publish_now(&mut self, leaf: &str, payload: &serde_json::Value) {
+        for index in 0..self.sinks.len() {
+            let Some(sink) = self.sinks.get_mut(index) else { continue };
+            let mut message = native::message(format!("{}/{leaf}", sink.configuration.base), payload, false);
+            message.qos = QualityOfService::AtMostOnce;
+            if sink.is_connected() && !sink.send_now(message) {
+                self.count(Occurrence::BoundReached("max_transient_waiting"));
             }
         }
     }

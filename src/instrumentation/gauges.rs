@@ -11,6 +11,8 @@ pub struct Gauges {
     pub devices_asleep: usize,
     /// Known devices that are not registered.
     pub devices_offline: usize,
+    /// Connections of stream transports.
+    pub connections: usize,
     /// Sinks.
     pub sinks: Vec<SinkGauges>,
     /// Writes that are not durable yet.

@@ -86,6 +86,8 @@ pub struct Metrics {
     datagrams_received: Counter,
     datagrams_sent: Counter,
     datagrams_dropped: Family<ReasonLabels, Counter>,
+    connections_opened: Counter,
+    connections_closed: Family<ReasonLabels, Counter>,
     coap_requests: Family<RequestLabels, Counter>,
     duplicates_answered: Counter,
     notifications: Counter,
@@ -103,6 +105,7 @@ pub struct Metrics {
     bounds_reached: Family<BoundLabels, Counter>,
     events: Family<KindLabels, Counter>,
     devices: Family<StateLabels, Gauge>,
+    connections: Gauge,
     commands_waiting: Gauge,
     sink_connected: Family<SinkLabels, Gauge>,
     sink_in_flight: Family<SinkLabels, Gauge>,
@@ -139,6 +142,8 @@ impl Metrics {
             datagrams_received: register(all, "datagrams_received", "Datagrams taken from devices"),
             datagrams_sent: register(all, "datagrams_sent", "Datagrams sent to devices"),
             datagrams_dropped: register(all, "datagrams_dropped", "Datagrams that went no further"),
+            connections_opened: register(all, "connections_opened", "Connections of devices over TCP that were taken"),
+            connections_closed: register(all, "connections_closed", "Connections of devices over TCP that ended"),
             coap_requests: register(all, "coap_requests", "Requests of devices by interface and class of the answer"),
             duplicates_answered: register(all, "duplicates_answered", "Repeated requests answered from memory"),
             notifications: register(all, "notifications", "Notifications taken"),
@@ -156,6 +161,7 @@ impl Metrics {
             bounds_reached: register(all, "bounds_reached", "Times that something full gave way"),
             events: register(all, "events", "Bridge events by kind"),
             devices: register(all, "devices", "Known devices by state"),
+            connections: register(all, "connections", "Connections of devices over TCP"),
             commands_waiting: register(all, "commands_waiting", "Commands that wait for their device"),
             sink_connected: register(all, "sink_connected", "Whether a sink is connected"),
             sink_in_flight: register(all, "sink_in_flight", "Messages that a sink has not acknowledged yet"),
@@ -193,6 +199,10 @@ impl Metrics {
             Occurrence::DatagramSent => drop(self.datagrams_sent.inc()),
             Occurrence::DatagramDropped(reason) => {
                 self.datagrams_dropped.get_or_create(&ReasonLabels { reason }).inc();
+            }
+            Occurrence::ConnectionOpened => drop(self.connections_opened.inc()),
+            Occurrence::ConnectionClosed(reason) => {
+                self.connections_closed.get_or_create(&ReasonLabels { reason }).inc();
             }
             Occurrence::Request(interface, class) => {
                 self.coap_requests.get_or_create(&RequestLabels { interface, code: class_word(class) }).inc();
@@ -244,6 +254,7 @@ impl Metrics {
             self.spool_rows.get_or_create(&labels).set(shown(sink.rows));
             self.spool_bytes.get_or_create(&labels).set(shown(sink.bytes));
         }
+        self.connections.set(shown(gauges.connections));
         self.commands_waiting.set(shown(gauges.waiting_commands));
         self.store_pending.set(shown(gauges.pending_writes));
         self.store_pending_bytes.set(shown(gauges.pending_write_bytes));
@@ -307,7 +318,11 @@ mod tests {
             Some(O::DatagramSent) => {
                 (O::DatagramDropped("malformed"), "lwm2mqtt_datagrams_dropped_total{reason=\"malformed\"} 1")
             }
-            Some(O::DatagramDropped(_)) => {
+            Some(O::DatagramDropped(_)) => (O::ConnectionOpened, "lwm2mqtt_connections_opened_total 1"),
+            Some(O::ConnectionOpened) => {
+                (O::ConnectionClosed("silent"), "lwm2mqtt_connections_closed_total{reason=\"silent\"} 1")
+            }
+            Some(O::ConnectionClosed(_)) => {
                 (O::Request("send", 4), "lwm2mqtt_coap_requests_total{interface=\"send\",code=\"4.xx\"} 1")
             }
             Some(O::Request(..)) => (O::DuplicateAnswered, "lwm2mqtt_duplicates_answered_total 1"),
@@ -355,6 +370,7 @@ mod tests {
             devices_online: 3,
             devices_asleep: 7,
             devices_offline: 1,
+            connections: 4,
             sinks: vec![sink],
             pending_writes: 9,
             pending_write_bytes: 900,
@@ -370,6 +386,7 @@ mod tests {
             "lwm2mqtt_sink_in_flight{sink=\"local\"} 2",
             "lwm2mqtt_spool_rows{sink=\"local\"} 5",
             "lwm2mqtt_spool_bytes{sink=\"local\"} 500",
+            "lwm2mqtt_connections 4",
             "lwm2mqtt_store_pending 9",
             "lwm2mqtt_store_pending_bytes 900",
             "lwm2mqtt_store_broken 1",

@@ -9,6 +9,10 @@ pub enum Occurrence {
     DatagramSent,
     /// A datagram was dropped: `malformed`, `duplicate_pending`, `store_full`, `unknown_token`, ...
     DatagramDropped(&'static str),
+    /// A peer connected over a stream transport.
+    ConnectionOpened,
+    /// A connection ended so: `closed_by_peer`, `aborted_by_peer`, `no_csm`, `too_large`, `silent`, ...
+    ConnectionClosed(&'static str),
     /// A request of a device was answered: `register`, `update`, `deregister`, `send`, `other`; and the code's class.
     Request(&'static str, u8),
     /// A repeated request was answered from memory.

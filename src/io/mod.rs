@@ -4,6 +4,7 @@
 //! channel of the core ([`InputSender`]), whole batches at a time, since waking the core costs more than what a batch
 //! holds; what it has to do comes over a bounded channel of its own.
 
+pub mod address;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod fleet;
 pub mod http;
 pub mod mqtt;
 pub mod store;
+pub mod tcp;
 pub mod udp;
 
 /// Where every adapter puts what happens to the core, in order, one batch for each turn of the adapter.

@@ -14,7 +14,7 @@ use super::network::{Conditions, Network};
 use super::script::DeviceScript;
 use super::store::SimulatedStore;
 use crate::gateway::configuration::{
-    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, UnknownDevices, WhenFull,
+    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices, WhenFull,
 };
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, Query, RequestId, SinkIndex, SinkInput};
@@ -67,7 +67,9 @@ impl WorldScript {
                     when_full: WhenFull::DropOldest,
                 }],
                 listeners: vec![GATEWAY.to_string()],
+                transports: vec![Transport::Udp, Transport::Tcp],
                 streams_values: false,
+                streams_samples: false,
             },
             clock_is_right: true,
         }
@@ -300,6 +302,7 @@ impl World {
             self.note(&output);
             match output {
                 Output::Transmit { peer, bytes } => self.network.send(self.now, GATEWAY, peer.remote, bytes),
+                Output::Stream { .. } => {}
                 Output::Store(batch) => self.store.submit(self.now, batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     let rows = self.store.read_spool(&self.sink_name(sink), after, max_rows);
@@ -314,7 +317,13 @@ impl World {
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Event(event) => self.events.push(event),
                 // The simulation has no event streams and no files.
-                Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {}
+                Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Registration { .. }
+                | Output::Samples { .. }
+                | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }
         }

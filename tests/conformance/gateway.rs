@@ -12,7 +12,7 @@ use lwm2mqtt::gateway::configuration::Configuration;
 use lwm2mqtt::gateway::core::{Core, Start};
 use lwm2mqtt::gateway::store::StoredState;
 use lwm2mqtt::gateway::vocabulary::{Answer, DeliveryId, Input, Output, Peer, Query, ReceiptId, RequestId};
-use lwm2mqtt::gateway::vocabulary::{SinkIndex, SinkInput};
+use lwm2mqtt::gateway::vocabulary::{ConnectionId, SinkIndex, SinkInput, StreamOrder};
 use lwm2mqtt::instrumentation::gauges::Gauges;
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
 use lwm2mqtt::mapping::{MappingFile, Plan};
@@ -50,6 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) receipts: usize,
     /// Messages to devices that no test has looked at.
     pub(crate) sent: VecDeque<(Instant, Peer, Message)>,
+    /// What connections were ordered and no test has looked at.
+    pub(crate) orders: VecDeque<(ConnectionId, StreamOrder)>,
     /// Messages to the broker.
     pub(crate) published: Vec<(String, Json)>,
     /// Everything counted.
@@ -57,6 +59,8 @@ pub(crate) struct Gateway {
     /// Pages of the spool that were read back.
     pub(crate) spool_reads: usize,
     answers: Vec<Answer>,
+    /// What left for the Leshan-compatible event stream.
+    pub(crate) streamed: Vec<Output>,
 }
 
 impl Gateway {
@@ -92,10 +96,12 @@ impl Gateway {
             next_receipt: 0,
             receipts: 0,
             sent: VecDeque::new(),
+            orders: VecDeque::new(),
             published: Vec::new(),
             occurrences: Vec::new(),
             spool_reads: 0,
             answers: Vec::new(),
+            streamed: Vec::new(),
         };
         gateway.drain();
         gateway.connect();
@@ -240,6 +246,18 @@ impl Gateway {
         }
     }
 
+    /// Asks the gateway, and gives everything that is answered at once.
+    pub(crate) fn answers_to(&mut self, query: Query) -> Vec<Answer> {
+        self.answers.clear();
+        self.input(Input::Request { request: RequestId(0), query });
+        self.take_answers()
+    }
+
+    /// What was answered since the last look.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
     /// The numbers of the moment.
     pub(crate) fn gauges(&self) -> Gauges {
         self.core.gauges()
@@ -281,6 +299,7 @@ impl Gateway {
                     let message = Message::decode(&bytes).expect("what the gateway sends is CoAP");
                     self.sent.push_back((self.now, peer, message));
                 }
+                Output::Stream { connection, order } => self.orders.push_back((connection, order)),
                 Output::Store(batch) => self.store.submit(self.now, batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     self.spool_reads += 1;
@@ -298,8 +317,14 @@ impl Gateway {
                 }
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
-                Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
-                }
+                Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
+                Output::Event(_)
+                | Output::Reload
+                | Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Shell { .. } => {}
             }
         }
         self.occurrences.extend(self.core.take_occurrences());

@@ -6,12 +6,14 @@
 mod broker_credentials;
 mod broker_outage;
 mod broker_tls;
+mod coap_tcp;
 mod daemon;
 mod fleet;
 mod harness;
 mod http_api;
 mod joining;
 mod kill_nine;
+mod leshan_api;
 mod mqtt_sink;
 mod mqtt_versions;
 mod real_clients;

@@ -83,6 +83,7 @@ impl Devices {
             }
         };
         self.supersede_desired(services, key, &asked);
+        self.supersede_writes(services, key, &asked, &resolved);
         if let Some(refusal) = self.refusal_of(services, key, &asked) {
             let result = result_of(services, &endpoint, &id, &asked.operation, refusal);
             // Not kept: the sender may try the same id again when there is room.
@@ -128,6 +129,7 @@ impl Devices {
             accepted: crate::gateway::store::StoreSequence(services.journal.sealed_sequence().0 + 1),
             started: None,
             reported_queued: waits,
+            tried: false,
             asked: asked.operation.clone(),
             command: Command { operation: resolved, ..asked },
             origin,
@@ -200,6 +202,29 @@ impl Devices {
         }
     }
 
+    /// A device that does not listen gets the latest write of a path only: earlier ones that still wait end as
+    /// cancelled. Anything else that waits for the same path in between keeps them, since it was meant to see them.
+    fn supersede_writes(&mut self, services: &mut Services, key: usize, asked: &Command, resolved: &Operation) {
+        let Some(device) = self.table.get(key) else { return };
+        if device.listens(services.now) || asked.not_before.is_some() || device.exchange.is_some() {
+            return;
+        }
+        let Some(path) = resolved.path().copied() else { return };
+        let mut older = Vec::new();
+        for queued in device.commands.iter() {
+            if queued.is_overwritten_by(resolved) {
+                older.push(queued.command.id.clone());
+            } else if queued.command.operation.path().is_none_or(|other| other.contains(&path) || path.contains(other))
+            {
+                older.clear();
+            }
+        }
+        for id in older {
+            let outcome = Outcome::Cancelled { replaced_by: Some(asked.id.clone()) };
+            self.finish_command(services, key, &id, outcome);
+        }
+    }
+
     fn cancel_command(&mut self, services: &mut Services, key: usize, id: &str) -> Outcome {
         let Some(device) = self.table.get(key) else {
             return Outcome::failed(ErrorKind::UnknownDevice, "the device is gone");
@@ -261,10 +286,21 @@ impl Devices {
         }
     }
 
+    /// The connection ended under a command: it waits for the next one, unless it may have been carried out.
+    pub(super) fn command_interrupted(&mut self, services: &mut Services, key: usize, id: &str) {
+        let Some(queued) = self.table.get(key).and_then(|device| device.commands.get(id)) else { return };
+        if queued.command.operation.is_idempotent() {
+            self.report_queued(services, key, id);
+        } else {
+            self.finish_command(services, key, id, Outcome::Unknown);
+        }
+    }
+
     fn report_queued(&mut self, services: &mut Services, key: usize, id: &str) {
         let Some(device) = self.table.get_mut(key) else { return };
         let endpoint = device.endpoint.clone();
         let Some(queued) = device.commands.get_mut(id) else { return };
+        queued.tried = true;
         if std::mem::replace(&mut queued.reported_queued, true) {
             return;
         }

@@ -11,6 +11,7 @@
 pub mod answers;
 pub mod commands;
 pub mod device;
+pub mod end_devices;
 pub mod exchange;
 pub(in crate::gateway) mod grouping;
 pub mod observation;
@@ -23,6 +24,7 @@ pub mod requests;
 pub mod responses;
 pub mod restoring;
 mod send;
+pub mod streaming;
 mod transfer;
 pub mod work;
 
@@ -124,6 +126,9 @@ impl Devices {
     pub fn restore(&mut self, services: &Services, endpoint: Endpoint, record: DeviceRecord) {
         let grace = services.configuration.lwm2m.lifetime_grace;
         let mut device = record.into_device(endpoint, services.now, &services.clock, grace);
+        if services.is_stream(device.peer) {
+            Self::restore_disconnected(&mut device);
+        }
         device.next_message_id = random_u16(services.now, device.endpoint.as_str());
         self.insert(device);
     }
@@ -136,7 +141,9 @@ impl Devices {
         if let Some(name) = &device.name {
             self.by_name.insert(name.clone(), key);
         }
-        if let Some(registration) = &device.registration {
+        if let Some(registration) = &device.registration
+            && device.behind.is_none()
+        {
             self.by_location.insert(registration.location.clone(), key);
             self.by_address.insert((device.peer.listener, device.peer.remote), key);
         }
@@ -155,6 +162,12 @@ impl Devices {
         self.end_exchange(key);
         self.forget_observations(key);
         let mut device = self.table.try_remove(key)?;
+        if let Some(gateway) = device.behind.as_ref().and_then(|behind| self.key_of_endpoint(behind.gateway.as_str()))
+            && let Some(gateway) = self.table.get_mut(gateway)
+        {
+            gateway.end_devices.retain(|end| *end != key);
+        }
+        services.streams.leave(services.now, device.peer, key);
         self.by_endpoint.remove(&device.endpoint);
         if let Some(name) = &device.name {
             self.by_name.remove(name);
@@ -304,6 +317,7 @@ impl Devices {
                 return;
             }
         };
+        self.trace_incoming(services, peer, &message);
         match (message.message_type, message.code) {
             (MessageType::Acknowledgement, Code::EMPTY) => self.handle_acknowledgement(services, peer, message.id),
             (MessageType::Reset, _) => self.handle_reset(services, peer, message.id),
@@ -312,6 +326,35 @@ impl Devices {
             (_, code) if code.is_request() => self.handle_request_message(services, peer, &message, bytes.len()),
             _ => self.handle_response(services, peer, message, bytes.len()),
         }
+    }
+
+    /// The device that a message is from, as far as it says before anything is done with it.
+    pub(super) fn sender_of(&self, peer: Peer, message: &Message) -> Option<&Device> {
+        let place = (peer.listener, peer.remote);
+        let by_message = if message.code.is_request() {
+            let path = message.uri_path();
+            match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["rd"] => {
+                    let query = message.uri_query().unwrap_or_default();
+                    let endpoint = query.iter().find_map(|argument| argument.strip_prefix("ep="));
+                    endpoint.and_then(|endpoint| self.key_of_endpoint(endpoint))
+                }
+                ["rd", location] => self.by_location.get(*location).copied(),
+                _ => None,
+            }
+        } else if message.code.is_response() {
+            self.tokens.get(&message.token).map(|owner| match owner {
+                TokenOwner::Exchange(key) | TokenOwner::Observation(key, _) => *key,
+            })
+        } else {
+            self.outstanding.get(&(peer.listener, peer.remote, message.id)).copied()
+        };
+        self.table.get(by_message.or_else(|| self.by_address.get(&place).copied())?)
+    }
+
+    /// What a token stands for.
+    pub(super) fn owner_of_token(&self, token: Token) -> Option<&TokenOwner> {
+        self.tokens.get(&token)
     }
 
     /// RFC 7252 section 4.2: a malformed confirmable message is rejected with a reset; another version is ignored.
@@ -339,16 +382,21 @@ impl Devices {
         }
     }
 
-    /// Whether the store is so far behind that nothing more may be taken: unacknowledged, devices send again.
+    /// Whether the store is so far behind that no datagram may be taken: unacknowledged, devices send again.
     fn store_is_full(services: &mut Services) -> bool {
-        let (writes, bytes) = services.journal.pending();
-        let limits = &services.configuration.limits;
-        let full = !services.journal.is_broken()
-            && (writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes);
+        let full = Self::store_is_behind(services);
         if full {
             services.count(Occurrence::DatagramDropped("store_full"));
         }
         full
+    }
+
+    /// Whether the store is so far behind that nothing more may be taken.
+    fn store_is_behind(services: &Services) -> bool {
+        let (writes, bytes) = services.journal.pending();
+        let limits = &services.configuration.limits;
+        !services.journal.is_broken()
+            && (writes >= limits.max_pending_writes || bytes >= limits.max_pending_write_bytes)
     }
 }
 

@@ -223,7 +223,7 @@ impl Devices {
         let mut answer = Message::new(message_type, reply.code, id, request.token);
         answer.options = reply.options;
         answer.payload = reply.payload;
-        let datagram = answer.encode();
+        let datagram = services.encode(peer, &answer);
         if reply.when_durable {
             services.journal.when_durable(Held::Answer { peer, message_id: request.id, datagram });
         } else {
@@ -238,6 +238,9 @@ impl Devices {
     /// Sends an answer and keeps it for repetitions of its request.
     pub fn send_answer(&mut self, services: &mut Services, peer: Peer, message_id: u16, datagram: Vec<u8>) {
         self.answers.answered(peer, message_id, &datagram);
+        if services.is_stream(peer) && !services.streams.is_message_of(peer, message_id) {
+            return;
+        }
         services.transmit(peer, datagram);
     }
 }

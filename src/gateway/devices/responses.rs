@@ -7,6 +7,7 @@
 use super::Devices;
 use super::TokenOwner;
 use super::answers::Seen;
+use super::device::is_disable;
 use super::exchange::{ActiveExchange, Job, TransferError};
 use super::observation::Target;
 use crate::gateway::dispatch::attempt::{self, Request};
@@ -78,12 +79,34 @@ impl Devices {
             }
         }
         match self.tokens.get(&message.token).cloned() {
-            Some(TokenOwner::Exchange(key)) => {
+            Some(owner) if !self.is_on_stream(services, &owner) => {
+                self.handle_owned_response(services, peer, owner, message, bytes, confirmable);
+            }
+            _ => {
+                services.count(Occurrence::DatagramDropped("unknown_token"));
+                let reset = Message::reset(message.id).encode();
+                self.send_answer(services, peer, message.id, reset);
+            }
+        }
+    }
+
+    /// A response or notification whose token belongs to a device that may use it from there.
+    pub(super) fn handle_owned_response(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        owner: TokenOwner,
+        message: Message,
+        bytes: usize,
+        confirmable: bool,
+    ) {
+        match owner {
+            TokenOwner::Exchange(key) => {
                 self.heard(services, key, peer, bytes);
                 self.acknowledge_now(services, peer, message.id, confirmable);
                 self.handle_answer(services, key, message);
             }
-            Some(TokenOwner::Observation(key, target)) => {
+            TokenOwner::Observation(key, target) => {
                 self.heard(services, key, peer, bytes);
                 let cancelling = self.table.get(key).is_some_and(|device| {
                     device.exchange.as_ref().is_some_and(|active| active.exchange.token() == message.token)
@@ -94,11 +117,6 @@ impl Devices {
                 } else {
                     self.handle_notification(services, key, &target, peer, &message, confirmable);
                 }
-            }
-            None => {
-                services.count(Occurrence::DatagramDropped("unknown_token"));
-                let reset = Message::reset(message.id).encode();
-                self.send_answer(services, peer, message.id, reset);
             }
         }
     }
@@ -265,8 +283,30 @@ impl Devices {
             // What a command read is news like any other.
             self.report(services, key, samples, ReportSource::Read, false);
         }
+        if message.code.is_success() {
+            self.learn_from(services, key, &operation);
+        }
         let outcome = attempt::outcome_of(&operation, message, samples, links);
         self.finish_command(services, key, id, outcome);
+    }
+
+    /// What a command that the device carried out means for what can be expected of it.
+    fn learn_from(&mut self, services: &mut Services, key: usize, operation: &Operation) {
+        match operation {
+            Operation::Execute { path, .. } if is_disable(path) => self.disabled(services, key),
+            Operation::Write { values, .. }
+            | Operation::WriteUpdate { values, .. }
+            | Operation::WriteComposite { values } => {
+                for (path, value) in values {
+                    if let ([1, _, 5], Some(secs)) = (path.ids(), value.as_u64())
+                        && let Some(device) = self.table.get_mut(key)
+                    {
+                        device.disable_timeout_secs = u32::try_from(secs).ok();
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The samples of a body, by the format that the message names; devices that name none mean text or TLV.

@@ -63,6 +63,9 @@ impl Devices {
             // Whether it listens now nobody knows; its next message tells.
             device.awake_until = Some(services.now);
             device.state = State::Asleep;
+        } else if device.registration.is_some() && device.disconnected {
+            device.state = State::Offline;
+            "unreachable".clone_into(&mut device.reason);
         } else if device.registration.is_some() {
             device.state = State::Online;
             device.reason.clear();

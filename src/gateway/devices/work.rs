@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Devices;
 use super::TokenOwner;
 use super::commands::Silence;
-use super::device::{Device, State};
+use super::device::{Device, State, is_update_trigger};
 use super::exchange::{ActiveExchange, Job, Sending};
 use super::observation::{Phase, Target};
 use super::responses::target_of;
@@ -13,7 +13,7 @@ use crate::gateway::dispatch::attempt::{self, Request};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
-use crate::model::command::{ErrorKind, Operation, Outcome, WhenAsleep};
+use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
@@ -23,13 +23,20 @@ use crate::protocol::coap::option::OptionNumber;
 /// MAX_TRANSMIT_WAIT of RFC 7252 section 4.8.2: how long a separate response may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(93);
 
-/// Bodies beyond one block of this size leave in pieces.
-const FIRST_BLOCK_EXPONENT: u8 = Block::MAX_SIZE_EXPONENT;
-
 impl Devices {
     /// Sends the next request if one may be sent, and puts the device under its deadline.
     pub fn advance(&mut self, services: &mut Services, key: usize) {
-        while self.table.get(key).is_some_and(|device| device.exchange.is_none() && !device.answer_pending) {
+        self.advance_alone(services, key);
+        for other in self.next_on_line(key) {
+            if self.line_is_busy(other) {
+                break;
+            }
+            self.advance_alone(services, other);
+        }
+    }
+
+    fn advance_alone(&mut self, services: &mut Services, key: usize) {
+        while !self.line_is_busy(key) {
             let Some((job, request, token)) = self.next_job(services, key) else { break };
             self.start(services, key, job, request, token);
         }
@@ -39,7 +46,7 @@ impl Devices {
     fn next_job(&mut self, services: &mut Services, key: usize) -> Option<(Job, Request, Option<Token>)> {
         let now = services.now;
         let device = self.table.get_mut(key)?;
-        device.registration.as_ref()?;
+        device.registration.as_ref().filter(|_| !device.disconnected)?;
         let quiet = device.quiet_until.is_some_and(|quiet_until| now < quiet_until);
         let listens = device.listens(now);
         let background_first = std::mem::take(&mut device.background_turn);
@@ -72,7 +79,7 @@ impl Devices {
         for id in ids {
             let device = self.table.get(key)?;
             let Some(queued) = device.commands.get(&id) else { continue };
-            let may_go = listens || queued.command.when_asleep == WhenAsleep::Try;
+            let may_go = (listens || queued.disturbs()) && !device.rests_from(&queued.command.operation, services.now);
             let due = queued.command.not_before.is_none_or(|at| services.clock.instant_of(at) <= services.now);
             if !may_go || !due || !services.journal.is_durable(queued.accepted) {
                 continue;
@@ -140,8 +147,9 @@ impl Devices {
         }
         let device = self.table.get(key)?;
         match attempt::request_for(device, &effective, format, model) {
-            Ok(request) if request.payload.len() > services.configuration.limits.max_transfer_bytes => {
-                let outcome = Outcome::failed(ErrorKind::TooLarge, "the value exceeds limits.max_transfer");
+            Ok(request) if !services.can_carry(device.peer, request.payload.len()) => {
+                let message = "the value exceeds limits.max_transfer or what the device takes in one message";
+                let outcome = Outcome::failed(ErrorKind::TooLarge, message);
                 self.finish_command(services, key, id, outcome);
                 None
             }
@@ -194,16 +202,21 @@ impl Devices {
             }
             _ => None,
         };
-        let sending = (request.payload.len()
-            > Block { number: 0, more: true, size_exponent: FIRST_BLOCK_EXPONENT }.size())
-        .then(|| Sending {
+        let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
+        let (whole, exponent) = services.body_capacity(peer);
+        let sending = exponent.filter(|_| request.payload.len() > whole).map(|size_exponent| Sending {
             body: request.payload.clone(),
             offset: 0,
-            size_exponent: FIRST_BLOCK_EXPONENT,
+            size_exponent,
             restarted: false,
             asked_again: false,
         });
-        let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
+        if let Some(device) = self.table.get_mut(key)
+            && request.code == Code::POST
+            && is_update_trigger(&request.path)
+        {
+            device.triggered_at = Some(services.now);
+        }
         let active = (job, request, peer, sending, give_up_at, false);
         self.transmit_request(services, key, active, None, token);
     }
@@ -234,15 +247,21 @@ impl Devices {
             message.push_option(OptionNumber::BLOCK2, receiving.wanted.encode());
         }
         let received = receiving.as_ref().map_or(0, |receiving| receiving.body.len());
-        let datagram = message.encode();
+        let datagram = services.encode(peer, &message);
         let parameters = TransmissionParameters {
             ack_timeout: device.settings.ack_timeout.unwrap_or(services.configuration.lwm2m.ack_timeout),
             max_retransmit: services.configuration.lwm2m.max_retransmit,
             response_timeout: RESPONSE_TIMEOUT,
         };
         device.bytes_out = device.bytes_out.saturating_add(datagram.len() as u64);
-        let exchange =
-            Exchange::start(services.now, datagram.clone(), id, token, parameters, give_up_at, &mut services.random);
+        let over_stream = services.is_stream(peer);
+        let repeated = if over_stream { Vec::new() } else { datagram.clone() };
+        let mut exchange =
+            Exchange::start(services.now, repeated, id, token, parameters, give_up_at, &mut services.random);
+        if over_stream {
+            // The transport repeats what is lost; there is only the answer to wait for.
+            exchange.acknowledge(services.now);
+        }
         device.exchange =
             Some(ActiveExchange { exchange, job, request, peer, receiving, sending, tried_other_words, give_up_at });
         self.receiving_bytes += received;

@@ -31,14 +31,14 @@ mod send_queue;
 mod tests;
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::gateway::vocabulary::Peer;
-pub use bind::UdpError;
+use crate::io::address::{BindError, canonical};
 use send_queue::SendQueue;
 pub use send_queue::{MAX_QUEUED_DATAGRAMS, Sent};
 
@@ -87,9 +87,9 @@ impl UdpListener {
     /// # Errors
     /// If the address cannot be bound. `[::]` on a system without IPv6 is no error: `0.0.0.0` is bound instead and the
     /// log says so ([`Self::is_fallback`]).
-    pub fn bind(index: u16, address: SocketAddr) -> Result<Self, UdpError> {
+    pub fn bind(index: u16, address: SocketAddr) -> Result<Self, BindError> {
         let (socket, is_fallback) = bind::bind(address)?;
-        let failed = |source| UdpError::new(address, source);
+        let failed = |source| BindError::new("udp", address, source);
         let local_address = socket.local_addr().map_err(failed)?;
         let state = UdpSocketState::new((&socket).into()).map_err(failed)?;
         let socket = UdpSocket::from_std(socket).map_err(failed)?;
@@ -232,17 +232,6 @@ fn transmit(
             send(None)
         }
         outcome => outcome,
-    }
-}
-
-/// An address as the core sees it: plain IPv4, and nothing in it that differs between datagrams of one sender.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => address,
-        SocketAddr::V6(six) => match six.ip().to_ipv4_mapped() {
-            Some(four) => SocketAddr::new(four.into(), six.port()),
-            None => SocketAddrV6::new(*six.ip(), six.port(), 0, six.scope_id()).into(),
-        },
     }
 }
 

@@ -1,10 +1,10 @@
 //! Real sockets on the loopback interface; the system delivers there at once and in order.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV6};
 use std::time::Duration;
 
-use super::bind::open_or_fall_back;
 use super::*;
+use crate::io::address::open_or_fall_back;
 
 /// Long enough that only a fault takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -179,12 +179,12 @@ fn without_ipv6_all_addresses_means_all_of_ipv4() {
         let no_ipv6 = |address: SocketAddr| {
             if address.is_ipv6() { Err(io::Error::from_raw_os_error(code)) } else { Ok(address) }
         };
-        let opened = open_or_fall_back(any(5_683), no_ipv6).unwrap();
+        let opened = open_or_fall_back("udp", any(5_683), no_ipv6).unwrap();
         assert_eq!(opened, (SocketAddr::from(([0, 0, 0, 0], 5_683)), true));
-        assert!(open_or_fall_back(SocketAddr::from((Ipv6Addr::LOCALHOST, 5_683)), no_ipv6).is_err());
+        assert!(open_or_fall_back("udp", SocketAddr::from((Ipv6Addr::LOCALHOST, 5_683)), no_ipv6).is_err());
     }
     let taken = |_: SocketAddr| -> io::Result<()> { Err(io::ErrorKind::AddrInUse.into()) };
-    assert_eq!(open_or_fall_back(any(5_683), taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(open_or_fall_back("udp", any(5_683), taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test]

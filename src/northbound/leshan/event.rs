@@ -79,10 +79,10 @@ impl Event {
     /// An observation of one or of several paths brought values; only the newest of each path is told. `None` if no
     /// value is below what is observed.
     #[must_use]
-    pub fn notification(endpoint: &str, observed: &[Path], samples: &[Sample]) -> Option<Self> {
+    pub fn notification(endpoint: &str, observed: &[Path], composite: bool, samples: &[Sample]) -> Option<Self> {
         let leaves = Leaves::of_samples(samples);
         let data = match observed {
-            [path] => {
+            [path] if !composite => {
                 json!({ "ep": endpoint, "kind": "single", "res": path, "val": leaves.node(path)? })
             }
             paths => {

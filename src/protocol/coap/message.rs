@@ -81,6 +81,16 @@ impl Code {
     pub const NOT_IMPLEMENTED: Self = Self::new(5, 1);
     /// 5.03.
     pub const SERVICE_UNAVAILABLE: Self = Self::new(5, 3);
+    /// 7.01, RFC 8323: capabilities and settings.
+    pub const CSM: Self = Self::new(7, 1);
+    /// 7.02, RFC 8323.
+    pub const PING: Self = Self::new(7, 2);
+    /// 7.03, RFC 8323.
+    pub const PONG: Self = Self::new(7, 3);
+    /// 7.04, RFC 8323.
+    pub const RELEASE: Self = Self::new(7, 4);
+    /// 7.05, RFC 8323.
+    pub const ABORT: Self = Self::new(7, 5);
 
     /// The code `class.detail`; class 0 to 7, detail 0 to 31.
     #[must_use]
@@ -104,6 +114,12 @@ impl Code {
     #[must_use]
     pub const fn is_response(self) -> bool {
         matches!(self.class(), 2 | 4 | 5)
+    }
+
+    /// Whether this is a signalling code of a reliable transport (RFC 8323 section 5.1).
+    #[must_use]
+    pub const fn is_signal(self) -> bool {
+        self.class() == 7
     }
 
     /// Whether this is a success.
@@ -291,19 +307,24 @@ impl Message {
         bytes.push(self.code.0);
         bytes.extend_from_slice(&self.id.to_be_bytes());
         bytes.extend_from_slice(self.token.as_bytes());
+        self.encode_body(&mut bytes);
+        bytes
+    }
+
+    /// Options, marker and payload, which are the same over every transport.
+    pub(super) fn encode_body(&self, bytes: &mut Vec<u8>) {
         let ordered = self.options.is_sorted_by_key(|(number, _)| *number);
         if ordered {
-            encode_options(&mut bytes, self.options.iter());
+            encode_options(bytes, self.options.iter());
         } else {
             let mut sorted: Vec<_> = self.options.iter().collect();
             sorted.sort_by_key(|(number, _)| *number);
-            encode_options(&mut bytes, sorted.into_iter());
+            encode_options(bytes, sorted.into_iter());
         }
         if !self.payload.is_empty() {
             bytes.push(0xff);
             bytes.extend_from_slice(&self.payload);
         }
-        bytes
     }
 
     /// Adds an option.
@@ -399,9 +420,9 @@ const fn message_type(first: u8) -> MessageType {
     }
 }
 
-type DecodedOptions = (Vec<(OptionNumber, Vec<u8>)>, Vec<u8>);
+pub(super) type DecodedOptions = (Vec<(OptionNumber, Vec<u8>)>, Vec<u8>);
 
-fn decode_options(mut rest: &[u8]) -> Result<DecodedOptions, MessageError> {
+pub(super) fn decode_options(mut rest: &[u8]) -> Result<DecodedOptions, MessageError> {
     let mut options = Vec::new();
     let mut number = 0_u32;
     while let Some((&first, tail)) = rest.split_first() {

@@ -10,12 +10,13 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Api;
+use super::{Api, own};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
@@ -77,7 +78,11 @@ pub(super) fn hold_of_resource(parameters: &Parameters) -> Result<Hold, ApiError
 
 /// Sends a command and answers with what became of it.
 pub(super) async fn run(api: &Api, device: &str, body: Value, role: Role, hold: Hold) -> Result<Response, ApiError> {
-    let query = Query::Command { device: device.to_owned(), body, role };
+    follow(api, Query::Command { device: device.to_owned(), body, role }, device, hold).await
+}
+
+/// Asks for something that becomes a command, and answers with what became of it. `device` is named in errors.
+pub(super) async fn follow(api: &Api, query: Query, device: &str, hold: Hold) -> Result<Response, ApiError> {
     let until = Instant::now() + hold.time();
     let mut following = api.core.follow(query).await?;
     let mut next = Some(following.first().await?);
@@ -102,9 +107,10 @@ pub(super) async fn run(api: &Api, device: &str, body: Value, role: Role, hold: 
             }
             Answer::UnknownDevice => return Err(ApiError::unknown_device(device)),
             Answer::Failed(error) => return Err(error.into()),
-            Answer::Body(_) | Answer::Model { .. } | Answer::NoEndpoint { .. } => {
-                return Err(ApiError::unexpected_answer());
-            }
+            // A last known value, where an own endpoint may answer with one.
+            Answer::Body(body) => return Ok(Json(body).into_response()),
+            Answer::NoEndpoint { allowed } => return Ok(own::no_endpoint(device, &allowed)),
+            Answer::Model { .. } => return Err(ApiError::unexpected_answer()),
         }
         next = tokio::time::timeout_at(until, following.next()).await.unwrap_or_default();
     }

@@ -3,6 +3,7 @@
 mod commands;
 mod devices;
 mod gateway;
+mod own;
 mod resources;
 
 use std::sync::Arc;
@@ -78,7 +79,7 @@ pub(super) fn router(api: Api) -> Router {
         )
         .route("/api/v1/refused", get(gateway::refused))
         .route("/api/v1/permit_join", post(gateway::permit_join))
-        .fallback(async |uri: Uri| ApiError::no_such_path(uri.path()))
+        .fallback(own::serve)
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let message = format!("{} does not take {method}; the Allow header names what it takes", uri.path());
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)

@@ -1,6 +1,7 @@
 //! The server on a real loopback socket, with a core of a few lines.
 
 mod commands;
+mod own;
 
 use std::net::SocketAddr;
 
@@ -48,6 +49,7 @@ fn echo(query: &Query) -> Answer {
             Answer::UnknownDevice
         }
         Query::Ready => Answer::Body(json!({ "ready": true })),
+        Query::Own { .. } => Answer::NoEndpoint { allowed: Vec::new() },
         other => Answer::Body(json!({ "asked": format!("{other:?}") })),
     }
 }

@@ -1,0 +1,185 @@
+//! TCP between devices and the core: connections in, their bytes in both directions, their ends.
+//!
+//! # Flow
+//! One task accepts for each listener, one task serves each connection; all live on the runtime of the core. What they
+//! have to tell goes into the core's channel like that of every adapter: a connection whose bytes find it full waits,
+//! and its peer with it. An `Output::Stream` goes to [`TcpConnections::order`], which writes at once what the system
+//! takes and leaves the rest to the task.
+//!
+//! # Bounds
+//! A connection with [`READ_BELOW_QUEUED_BYTES`] or more to write is not read: who does not listen is not listened to.
+//! With [`MAX_QUEUED_BYTES`] it is closed; so is one that takes no byte for [`STALL_TIME`]. Who may connect is the core's
+//! question: it closes what exceeds its bounds. Nothing is accepted while the core's channel is full.
+//!
+//! # Ends
+//! A closed connection gets what waits for it within [`LINGER_TIME`]; then the peer may still send for a moment, which
+//! is thrown away: a reset would take from it what it has not read yet, such as the reason.
+
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use super::InputSender;
+use super::address::{BindError, canonical, open_or_fall_back};
+use crate::gateway::vocabulary::{ConnectionId, Input, Peer, StreamInput, StreamOrder};
+use connection::Port;
+
+/// With so much to write, a connection is not read.
+pub const READ_BELOW_QUEUED_BYTES: usize = 64 << 10;
+/// With so much to write, a connection is closed: the longest message, and what a device asked in between.
+pub const MAX_QUEUED_BYTES: usize = (64 << 20) + (1 << 20);
+/// A connection that takes nothing of what waits for so long is closed.
+pub const STALL_TIME: Duration = Duration::from_secs(60);
+/// How long a closed connection may take for what waits.
+pub const LINGER_TIME: Duration = Duration::from_secs(5);
+/// Connections that the system keeps for us until they are accepted.
+const BACKLOG: i32 = 1_024;
+/// Pause after an error of accepting, most likely too few files: turning round and round would help nobody.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// All connections of all listeners.
+#[derive(Debug, Default)]
+pub struct TcpConnections {
+    ports: Arc<Ports>,
+    accepting: Vec<AbortHandle>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Connections by number, shared by the tasks.
+#[derive(Debug, Default)]
+struct Ports {
+    by_id: Mutex<HashMap<ConnectionId, Arc<Port>>>,
+    next_id: AtomicU64,
+}
+
+impl Ports {
+    fn get(&self, id: ConnectionId) -> Option<Arc<Port>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn insert(&self, port: Arc<Port>) -> ConnectionId {
+        let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).insert(id, port);
+        id
+    }
+
+    fn remove(&self, id: ConnectionId) {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+impl TcpConnections {
+    /// Listens on one more address. `index` becomes [`Peer::listener`]. Must be called inside a tokio runtime with I/O.
+    ///
+    /// # Errors
+    /// If the address cannot be bound. `[::]` on a system without IPv6 is no error: `0.0.0.0` is bound instead.
+    pub fn listen(&mut self, index: u16, address: SocketAddr, inputs: InputSender) -> Result<(), BindError> {
+        let failed = |source| BindError::new("tcp", address, source);
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(failed(io::Error::other("sockets need a running tokio runtime")));
+        }
+        let (socket, is_fallback) = open_or_fall_back("tcp", address, open)?;
+        if is_fallback {
+            tracing::warn!(%address, "this system has no IPv6: listening on IPv4 only");
+        }
+        let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
+        self.addresses.push(listener.local_addr().map_err(failed)?);
+        let task = tokio::spawn(accept(index, listener, self.ports.clone(), inputs));
+        self.accepting.push(task.abort_handle());
+        Ok(())
+    }
+
+    /// The addresses that are listened on, with the ports that were chosen for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many connections there are, those included that are about to end.
+    pub fn len(&self) -> usize {
+        self.ports.by_id.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Does what the core wants of a connection; nothing if it is gone.
+    pub fn order(&self, connection: ConnectionId, order: StreamOrder) {
+        if let Some(port) = self.ports.get(connection) {
+            port.order(order);
+        }
+    }
+}
+
+impl Drop for TcpConnections {
+    fn drop(&mut self) {
+        for task in &self.accepting {
+            task.abort();
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    // Connections of the run before must not keep this one from starting; two listeners on a port it does not allow.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+async fn accept(index: u16, listener: TcpListener, ports: Arc<Ports>, inputs: InputSender) {
+    loop {
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Messages are written whole; waiting for more would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %remote, "a connection was gone before it was taken");
+            continue;
+        }
+        let local = stream.local_addr().ok().map(|address| canonical(address).ip());
+        let peer = Peer { listener: index, remote: canonical(remote), local };
+        let port = Arc::new(Port::new(stream));
+        let connection = ports.insert(port.clone());
+        if inputs.send(vec![Input::Stream { peer, connection, input: StreamInput::Opened }]).await.is_err() {
+            return;
+        }
+        let (ports, inputs) = (ports.clone(), inputs.clone());
+        tokio::spawn(async move {
+            let closed = connection::serve(&port, |bytes| {
+                let input = Input::Stream { peer, connection, input: StreamInput::Bytes(bytes) };
+                let inputs = inputs.clone();
+                async move { inputs.send(vec![input]).await.is_ok() }
+            })
+            .await;
+            ports.remove(connection);
+            if let Some(reason) = closed {
+                let input = StreamInput::Closed { reason };
+                // An error means that the core is gone as well.
+                let _ = inputs.send(vec![Input::Stream { peer, connection, input }]).await;
+            }
+        });
+    }
+}
