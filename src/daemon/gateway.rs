@@ -180,7 +180,7 @@ impl Gateway {
 }
 
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
-    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::new(settings.limits.max_transfer_bytes));
     for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
