@@ -8,6 +8,7 @@ mod environment;
 mod models;
 mod problem;
 mod read;
+mod read_http;
 mod read_sink;
 mod schema;
 mod secret;
@@ -25,8 +26,8 @@ pub use problem::Problem;
 pub use schema::json_schema;
 pub use secret::{PemFile, Secret};
 pub use settings::{
-    BrokerSettings, GatewaySettings, HttpSettings, LogFormat, LogSettings, Lwm2mSettings, MqttVersion, Settings,
-    SinkSettings, StoreSettings,
+    BrokerSettings, GatewaySettings, HttpSettings, HttpToken, LogFormat, LogSettings, Lwm2mSettings, MqttVersion,
+    Settings, SinkSettings, StoreSettings,
 };
 pub use url::{BrokerUrl, Transport};
 
