@@ -163,7 +163,11 @@ impl World {
                 | Output::Answer { .. }
                 | Output::Event(_)
                 | Output::Value { .. }
+                | Output::Trace { .. }
+                | Output::Log { .. }
                 | Output::Result(_)
+                | Output::Registration { .. }
+                | Output::Samples { .. }
                 | Output::Shell { .. }
                 | Output::Reload => {}
             }
@@ -203,6 +207,7 @@ fn core(now: Instant, rules: usize) -> Core {
         listeners: Vec::new(),
         transports: Vec::new(),
         streams_values: true,
+        streams_samples: false,
     };
     let wall = WallTime::from_secs(1_760_000_000);
     let (stored, version) = (StoredState::default(), "bench".to_owned());

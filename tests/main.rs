@@ -6,3 +6,4 @@ mod config;
 mod conformance;
 mod end_to_end;
 mod simulation;
+mod written_page;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::store::SinkName;
+use crate::mapping::QueueMode;
 
 /// Who may register without credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct Lwm2mConfiguration {
     pub default_lifetime: Duration,
     /// Time beyond the lifetime before a device counts as expired.
     pub lifetime_grace: Duration,
+    /// When queue mode applies, where no mapping says otherwise.
+    pub queue_mode: QueueMode,
     /// Queue mode: time awake after the device's last message.
     pub awake_window: Duration,
     /// ACK_TIMEOUT of RFC 7252 section 4.8.
@@ -117,6 +120,7 @@ impl Default for Lwm2mConfiguration {
             refusal: Refusal::Silent,
             default_lifetime: Duration::from_secs(24 * 60 * 60),
             lifetime_grace: Duration::from_secs(20),
+            queue_mode: QueueMode::Auto,
             awake_window: Duration::from_secs(93),
             ack_timeout: Duration::from_secs(2),
             max_retransmit: 4,
@@ -253,6 +257,10 @@ pub struct Configuration {
     pub transports: Vec<Transport>,
     /// Whether values go to event streams too ([`Output::Value`](super::vocabulary::Output::Value)).
     pub streams_values: bool,
+    /// Whether registrations and samples go to the Leshan-compatible event stream
+    /// ([`Output::Registration`](super::vocabulary::Output::Registration),
+    /// [`Output::Samples`](super::vocabulary::Output::Samples)).
+    pub streams_samples: bool,
 }
 
 impl Configuration {

@@ -9,6 +9,7 @@ use super::devices::observation::{Phase, Target};
 use super::dispatch::record::Origin;
 use super::services::Services;
 use super::vocabulary::{Answer, Query, RequestId};
+use crate::model::time::WallTime;
 
 impl Core {
     /// The answer, or `None` where it follows when it is durable.
@@ -57,6 +58,7 @@ impl Core {
                 let origin = Origin { by_api: true, request: Some(request), ..Origin::default() };
                 return self.command(&device, &body, false, role, &origin).err().map(Answer::Failed);
             }
+            Query::Registrations { endpoint } => self.registrations(endpoint.as_deref()),
             Query::Own { method, path, body, role } => {
                 return self.own_endpoint(request, &method, &path, &body, role);
             }
@@ -148,6 +150,7 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "tags": device.facts.tags,
         "state": device.state.as_str(),
         "reason": device.reason,
+        "expected_at": device.disabled_until.map(WallTime::millis),
         "registered_at": registration.map(|registration| registration.registered_at.millis()),
         "last_seen_at": device.last_seen.millis(),
         "lifetime_secs": registration.map(|registration| registration.lifetime.map_or(0, |lifetime| lifetime.as_secs())),
@@ -160,6 +163,8 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "transport": services.configuration.transport(device.peer.listener).as_str(),
         "address": device.peer.remote.to_string(),
         "identity": device.facts.identity,
+        "gateway": device.behind.as_ref().map(|behind| behind.gateway.as_str()),
+        "prefix": device.behind.as_ref().map(|behind| behind.prefix.as_str()),
         "sms": registration.and_then(|registration| registration.sms.clone()),
         "parameters": registration.map(|registration| registration.parameters.clone()),
         "objects": objects,

@@ -5,20 +5,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::configuration::Role;
+use super::devices::observation::Target;
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
 use crate::model::endpoint::Endpoint;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
-use crate::model::report::DeviceFacts;
+use crate::model::report::{DeviceFacts, Sample};
 use crate::model::time::WallTime;
+use crate::northbound::leshan::Registration;
 
 /// The other side: who sent, and on which of our addresses it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +53,15 @@ pub struct RequestId(pub u64);
 /// Work of the shell that the core asked for, until it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
+
+/// What would be in force after a change that was only tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// All mapping files, compiled.
+    pub plan: Arc<Plan>,
+    /// All object definitions.
+    pub model: Arc<ObjectModel>,
+}
 
 /// A connection of a stream transport. A number never comes again, unlike the addresses of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,15 +101,6 @@ pub enum StreamOrder {
     Pause,
     /// Read again.
     Resume,
-}
-
-/// What would be in force after a change that was only tried.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    /// All mapping files, compiled.
-    pub plan: Arc<Plan>,
-    /// All object definitions.
-    pub model: Arc<ObjectModel>,
 }
 
 /// What happens to the core.
@@ -188,6 +191,11 @@ pub enum Input {
         /// For a dry run: what would be in force. The core adds which observations would change.
         trial: Option<Trial>,
     },
+    /// A line of the log, while somebody asked for them.
+    LogLine {
+        /// `{ts, level, target, message, ..}`.
+        line: serde_json::Value,
+    },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
         /// Bytes.
@@ -273,7 +281,7 @@ pub enum Query {
     /// Opens (or with zero closes) the join window.
     PermitJoin {
         /// For how long.
-        duration: std::time::Duration,
+        duration: Duration,
     },
     /// Whether every part works.
     Ready,
@@ -285,6 +293,11 @@ pub enum Query {
         body: serde_json::Value,
         /// What the caller may do.
         role: Role,
+    },
+    /// The registrations in force as Leshan's demo server tells them: an array of all, or the one of an endpoint.
+    Registrations {
+        /// Endpoint name, not the operator's name.
+        endpoint: Option<String>,
     },
     /// A request that no route of the gateway itself took: the mapping's own endpoints (`[[http]]`). Answered like
     /// [`Query::Command`], by [`Answer::Body`] with a last known value, or by [`Answer::NoEndpoint`].
@@ -351,10 +364,12 @@ pub enum ShellWork {
     },
     /// The configuration in force, without secrets.
     ConfigGet,
-    /// Changes the filter of the log until the next start, and whether lines go to the sinks.
+    /// Changes the filter of the log for a while, and sends its lines to the sinks meanwhile.
     LogLevel {
-        /// A filter in the syntax of `tracing`; `None` leaves it.
+        /// A filter in the syntax of `tracing`; `None`: the configured one again, and no more lines.
         level: Option<String>,
+        /// For how long.
+        duration: Duration,
     },
     /// Ends the process cleanly so that the service manager starts it anew.
     Restart,
@@ -476,8 +491,52 @@ pub enum Output {
         /// Its time.
         ts: WallTime,
     },
+    /// A registration began, was updated, or is about to end: for the Leshan-compatible event stream. Only while
+    /// [`Configuration::streams_samples`] is set.
+    ///
+    /// [`Configuration::streams_samples`]: super::configuration::Configuration::streams_samples
+    Registration {
+        /// [`EventKind::Registered`], [`EventKind::Updated`], or what ended it.
+        kind: EventKind,
+        /// The registration.
+        registration: Box<Registration>,
+    },
+    /// What a device reported by itself, before any mapping: for the Leshan-compatible event stream. Only while
+    /// [`Configuration::streams_samples`] is set.
+    ///
+    /// [`Configuration::streams_samples`]: super::configuration::Configuration::streams_samples
+    Samples {
+        /// The device.
+        endpoint: Endpoint,
+        /// What was observed, for notifications; `None`: it came by a Send.
+        observed: Option<Target>,
+        /// The samples of one payload.
+        samples: Vec<Sample>,
+    },
     /// A result of a command, durable: for event streams.
     Result(CommandResult),
+    /// A message to or from a device that is traced, for event streams.
+    Trace {
+        /// The device.
+        endpoint: Endpoint,
+        /// When.
+        ts: WallTime,
+        /// Whether it came from the device.
+        incoming: bool,
+        /// Our address, as far as it is known.
+        local: Option<SocketAddr>,
+        /// The device's address.
+        remote: SocketAddr,
+        /// The CoAP message as it would be in a UDP datagram; payloads that may hold credentials are zeros.
+        bytes: Vec<u8>,
+        /// The same for people: `{ts, direction, remote, type, code, id, token, options, path, payload, summary}`.
+        line: serde_json::Value,
+    },
+    /// A line of the log, for event streams.
+    Log {
+        /// `{ts, level, target, message, ..}`.
+        line: serde_json::Value,
+    },
     /// Do this outside the core, then answer [`Input::ShellDone`].
     Shell {
         /// For the answer.

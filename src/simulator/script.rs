@@ -91,6 +91,16 @@ pub struct Walk {
     pub decimals: u8,
 }
 
+/// A profile id that a device registers with (Core TS 1.2.2 section 6.2.1). A server that does not know it answers 4.09
+/// and gets the whole list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The `pid` parameter.
+    pub id: String,
+    /// The objects that need not be listed.
+    pub objects: Vec<u16>,
+}
+
 /// Everything that makes up a simulated device.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent choice of the device's maker")]
@@ -111,6 +121,8 @@ pub struct DeviceScript {
     pub root: String,
     /// More query arguments of Register.
     pub register_arguments: Vec<String>,
+    /// The profile that stands for a part of the object list (1.2).
+    pub profile: Option<Profile>,
     /// Objects, instances, resources.
     pub tree: ObjectTree,
     /// Format of answers without Accept and of notifications.
@@ -121,6 +133,8 @@ pub struct DeviceScript {
     pub formats: Vec<ContentFormat>,
     /// Whether notifications are confirmable, unless the `con` attribute says otherwise.
     pub confirmable_notifications: bool,
+    /// Format of Send. In others than SenML CBOR names lie below no alternate root.
+    pub send_format: ContentFormat,
     /// Whether Send is confirmable.
     pub confirmable_send: bool,
     /// Time between Updates; `None` means half of the lifetime.
@@ -155,6 +169,7 @@ impl DeviceScript {
             awake_window: Duration::from_secs(93),
             root: String::new(),
             register_arguments: Vec::new(),
+            profile: None,
             tree: ObjectTree::default(),
             default_format: ContentFormat::SENML_CBOR,
             text_for_single_resources: false,
@@ -167,6 +182,7 @@ impl DeviceScript {
                 ContentFormat::TLV,
             ],
             confirmable_notifications: true,
+            send_format: ContentFormat::SENML_CBOR,
             confirmable_send: true,
             update_interval: None,
             registration_retry: Duration::from_secs(10),

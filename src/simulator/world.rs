@@ -69,6 +69,7 @@ impl WorldScript {
                 listeners: vec![GATEWAY.to_string()],
                 transports: vec![Transport::Udp, Transport::Tcp],
                 streams_values: false,
+                streams_samples: false,
             },
             clock_is_right: true,
         }
@@ -316,7 +317,13 @@ impl World {
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Event(event) => self.events.push(event),
                 // The simulation has no event streams and no files.
-                Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {}
+                Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Registration { .. }
+                | Output::Samples { .. }
+                | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }
         }

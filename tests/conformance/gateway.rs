@@ -59,6 +59,8 @@ pub(crate) struct Gateway {
     /// Pages of the spool that were read back.
     pub(crate) spool_reads: usize,
     answers: Vec<Answer>,
+    /// What left for the Leshan-compatible event stream.
+    pub(crate) streamed: Vec<Output>,
 }
 
 impl Gateway {
@@ -99,6 +101,7 @@ impl Gateway {
             occurrences: Vec::new(),
             spool_reads: 0,
             answers: Vec::new(),
+            streamed: Vec::new(),
         };
         gateway.drain();
         gateway.connect();
@@ -195,6 +198,11 @@ impl Gateway {
         self.now = end;
     }
 
+    /// When something falls due next.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.core.next_deadline()
+    }
+
     /// The store confirms everything that it holds, and holds nothing back any more.
     pub(crate) fn confirm(&mut self) {
         self.store_holds = false;
@@ -236,6 +244,18 @@ impl Gateway {
             Some(Answer::Body(body)) => body,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Asks the gateway, and gives everything that is answered at once.
+    pub(crate) fn answers_to(&mut self, query: Query) -> Vec<Answer> {
+        self.answers.clear();
+        self.input(Input::Request { request: RequestId(0), query });
+        self.take_answers()
+    }
+
+    /// What was answered since the last look.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
     }
 
     /// The numbers of the moment.
@@ -297,8 +317,14 @@ impl Gateway {
                 }
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
-                Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
-                }
+                Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
+                Output::Event(_)
+                | Output::Reload
+                | Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Shell { .. } => {}
             }
         }
         self.occurrences.extend(self.core.take_occurrences());

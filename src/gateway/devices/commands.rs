@@ -18,7 +18,24 @@ use crate::model::message::Message;
 use crate::northbound::command_json::result_json;
 use crate::northbound::layout::native;
 use crate::northbound::topic::{encode_level, is_publishable};
+use crate::protocol::coap::message::Token;
 use crate::protocol::lwm2m::link_format;
+
+/// What came of a request that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Nothing.
+    Complete,
+    /// An empty acknowledgement, and then nothing.
+    AfterAcknowledgement,
+    /// Answers that cannot be told to be ours.
+    OtherToken {
+        /// The token of the request.
+        ours: Token,
+        /// That of the answer.
+        theirs: Token,
+    },
+}
 
 impl Devices {
     /// Takes a command for a device. Whatever becomes of it is told to its origin; the caller acknowledges the sender
@@ -66,6 +83,7 @@ impl Devices {
             }
         };
         self.supersede_desired(services, key, &asked);
+        self.supersede_writes(services, key, &asked, &resolved);
         if let Some(refusal) = self.refusal_of(services, key, &asked) {
             let result = result_of(services, &endpoint, &id, &asked.operation, refusal);
             // Not kept: the sender may try the same id again when there is room.
@@ -111,6 +129,7 @@ impl Devices {
             accepted: crate::gateway::store::StoreSequence(services.journal.sealed_sequence().0 + 1),
             started: None,
             reported_queued: waits,
+            tried: false,
             asked: asked.operation.clone(),
             command: Command { operation: resolved, ..asked },
             origin,
@@ -183,6 +202,29 @@ impl Devices {
         }
     }
 
+    /// A device that does not listen gets the latest write of a path only: earlier ones that still wait end as
+    /// cancelled. Anything else that waits for the same path in between keeps them, since it was meant to see them.
+    fn supersede_writes(&mut self, services: &mut Services, key: usize, asked: &Command, resolved: &Operation) {
+        let Some(device) = self.table.get(key) else { return };
+        if device.listens(services.now) || asked.not_before.is_some() || device.exchange.is_some() {
+            return;
+        }
+        let Some(path) = resolved.path().copied() else { return };
+        let mut older = Vec::new();
+        for queued in device.commands.iter() {
+            if queued.is_overwritten_by(resolved) {
+                older.push(queued.command.id.clone());
+            } else if queued.command.operation.path().is_none_or(|other| other.contains(&path) || path.contains(other))
+            {
+                older.clear();
+            }
+        }
+        for id in older {
+            let outcome = Outcome::Cancelled { replaced_by: Some(asked.id.clone()) };
+            self.finish_command(services, key, &id, outcome);
+        }
+    }
+
     fn cancel_command(&mut self, services: &mut Services, key: usize, id: &str) -> Outcome {
         let Some(device) = self.table.get(key) else {
             return Outcome::failed(ErrorKind::UnknownDevice, "the device is gone");
@@ -219,7 +261,7 @@ impl Devices {
         services: &mut Services,
         key: usize,
         id: &str,
-        acknowledged: bool,
+        silence: Silence,
         queue_mode: bool,
     ) {
         let Some(queued) = self.table.get(key).and_then(|device| device.commands.get(id)) else { return };
@@ -229,10 +271,13 @@ impl Devices {
             self.finish_command(services, key, id, Outcome::Unknown);
         } else if gave_up {
             self.finish_command(services, key, id, Outcome::failed(ErrorKind::Timeout, "no answer within timeout"));
+        } else if let Silence::OtherToken { ours, theirs } = silence {
+            let message = format!("the device answered under another token, {theirs:?} where {ours:?} was asked under");
+            self.finish_command(services, key, id, Outcome::failed(ErrorKind::BadAnswer, message));
         } else if queue_mode {
             self.report_queued(services, key, id);
         } else {
-            let outcome = if acknowledged {
+            let outcome = if silence == Silence::AfterAcknowledgement {
                 Outcome::failed(ErrorKind::Timeout, "the device acknowledged the request and never answered it")
             } else {
                 Outcome::failed(ErrorKind::Unreachable, "the device did not answer")
@@ -255,6 +300,7 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         let endpoint = device.endpoint.clone();
         let Some(queued) = device.commands.get_mut(id) else { return };
+        queued.tried = true;
         if std::mem::replace(&mut queued.reported_queued, true) {
             return;
         }

@@ -6,17 +6,35 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::end_devices::Behind;
 use super::exchange::{ActiveExchange, Job};
 use super::observation::{Observation, Target};
 use crate::gateway::dispatch::queue::CommandQueue;
 use crate::gateway::vocabulary::Peer;
 use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
+use crate::model::command::Operation;
 use crate::model::endpoint::Endpoint;
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
 use crate::model::report::DeviceFacts;
 use crate::model::time::{Instant, WallTime};
 use crate::model::version::Version;
+
+/// Least time between two requests for an Update: a device that is slow to send one is not asked in between.
+pub const TRIGGER_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Whether a path is that of the Registration Update Trigger (/1/x/8).
+pub fn is_update_trigger(path: &Path) -> bool {
+    matches!(path.ids(), [1, _, 8])
+}
+
+/// Whether a path is that of Disable (/1/x/4).
+pub fn is_disable(path: &Path) -> bool {
+    matches!(path.ids(), [1, _, 4])
+}
+
+/// Disable Timeout of the Server object when the device has none or it was never read.
+pub const DEFAULT_DISABLE_TIMEOUT_SECS: u32 = 86_400;
 
 /// Whether a device can be expected to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,6 +72,8 @@ pub struct Registration {
     pub binding: Option<String>,
     /// Whether the device announced queue mode.
     pub queue_mode: bool,
+    /// Whether the binding names SMS and nothing else: only its own messages open a way to the device.
+    pub only_sms: bool,
     /// `sms`.
     pub sms: Option<String>,
     /// Parameters that the standard does not know, kept.
@@ -172,6 +192,10 @@ pub struct Device {
     pub facts: DeviceFacts,
     /// The registration, while it lasts.
     pub registration: Option<Registration>,
+    /// Where an end device is reached; `None` for a device that registered by itself.
+    pub behind: Option<Behind>,
+    /// The end devices behind it, as keys.
+    pub end_devices: Vec<usize>,
     /// Where the device registered from.
     pub peer: Peer,
     /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
@@ -190,6 +214,12 @@ pub struct Device {
     pub awake_until: Option<Instant>,
     /// No requests before this, since the device did not answer.
     pub quiet_until: Option<Instant>,
+    /// When it was asked for an Update last (Execute of /1/x/8).
+    pub triggered_at: Option<Instant>,
+    /// After how many seconds it comes back when it is disabled (/1/x/5), as far as the gateway knows.
+    pub disable_timeout_secs: Option<u32>,
+    /// It was disabled (Execute of /1/x/4): when it is expected back.
+    pub disabled_until: Option<WallTime>,
     /// How often in a row it did not answer.
     pub failures: u32,
     /// The one request under way.
@@ -262,6 +292,8 @@ impl Device {
             label: None,
             facts,
             registration: None,
+            behind: None,
+            end_devices: Vec::new(),
             peer,
             alternate_peer: None,
             disconnected: false,
@@ -271,6 +303,9 @@ impl Device {
             heard_at: None,
             awake_until: None,
             quiet_until: None,
+            triggered_at: None,
+            disable_timeout_secs: None,
+            disabled_until: None,
             failures: 0,
             exchange: None,
             next_message_id: 0,
@@ -324,6 +359,12 @@ impl Device {
             && self.awake_until.is_none_or(|awake_until| now < awake_until)
     }
 
+    /// Whether an operation has to wait since the same was asked only just now: Update triggers are spaced.
+    pub fn rests_from(&self, operation: &Operation, now: Instant) -> bool {
+        matches!(operation, Operation::Execute { path, .. } if is_update_trigger(path))
+            && self.triggered_at.is_some_and(|at| now < at + TRIGGER_INTERVAL)
+    }
+
     /// Reads that the mapping wants.
     pub fn set_reads(&mut self, now: Instant, wishes: &[ReadWish]) {
         use crate::mapping::ReadWhen;
@@ -370,6 +411,7 @@ impl Device {
             consider(self.awake_until);
         }
         consider(self.quiet_until);
+        consider(self.triggered_at.map(|at| at + TRIGGER_INTERVAL).filter(|at| *at > now));
         if registration.is_some() {
             for read in &self.periodic_reads {
                 consider(Some(read.due));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Devices;
-use super::device::{Device, State};
+use super::device::{DEFAULT_DISABLE_TIMEOUT_SECS, Device, State};
 use super::observation::Target;
 use crate::gateway::configuration::Configuration;
 use crate::gateway::services::Services;
@@ -24,7 +24,9 @@ impl Device {
         match self.settings.queue_mode {
             QueueMode::Force => true,
             QueueMode::Never => false,
-            QueueMode::Auto => self.registration.as_ref().is_some_and(|registration| registration.queue_mode),
+            QueueMode::Auto => {
+                self.registration.as_ref().is_some_and(|registration| registration.queue_mode || registration.only_sms)
+            }
         }
     }
 
@@ -46,11 +48,17 @@ impl Devices {
         if peer.remote != device.peer.remote || peer.listener != device.peer.listener {
             device.alternate_peer = Some(peer);
         }
+        if device.behind.is_some() {
+            // Its gateway carried the message; whether it listens is decided there.
+            self.gateway_heard(services, key);
+            return;
+        }
         if device.registration.is_none() {
             return;
         }
         device.awake_until = device.in_queue_mode().then(|| now + device.awake_window(&services.configuration));
         if device.state == State::Online {
+            self.follow_gateway(services, key);
             return;
         }
         let was_asleep = device.state == State::Asleep;
@@ -74,6 +82,7 @@ impl Devices {
         device.state = state;
         reason.clone_into(&mut device.reason);
         self.publish_state(services, key);
+        self.follow_gateway(services, key);
     }
 
     /// Publishes the retained state.
@@ -82,6 +91,9 @@ impl Devices {
         let mut payload = serde_json::json!({ "state": device.state.as_str(), "ts": services.wall().millis() });
         if !device.reason.is_empty() {
             payload["reason"] = device.reason.as_str().into();
+        }
+        if let Some(until) = device.disabled_until {
+            payload["expected_at"] = until.millis().into();
         }
         let leaf = format!("{}/state", encode_level(device.display_name()));
         let endpoint = device.endpoint.clone();
@@ -108,9 +120,24 @@ impl Devices {
         }
     }
 
+    /// The device was told to go away for a while (Execute of /1/x/4): whatever it does next, that is the reason.
+    pub(super) fn disabled(&mut self, services: &mut Services, key: usize) {
+        let wall = services.wall();
+        if let Some(device) = self.table.get_mut(key) {
+            let secs = device.disable_timeout_secs.unwrap_or(DEFAULT_DISABLE_TIMEOUT_SECS);
+            device.disabled_until = Some(wall.shifted(i64::from(secs) * 1_000));
+            self.persist(services, key);
+        }
+    }
+
     /// A request was never answered.
     pub(super) fn did_not_answer(&mut self, services: &mut Services, key: usize) {
         let Some(device) = self.table.get_mut(key) else { return };
+        if device.disabled_until.is_some() {
+            device.quiet_until = Some(services.now + LONGEST_QUIET);
+            self.set_state(services, key, State::Offline, "disabled");
+            return;
+        }
         if device.in_queue_mode() {
             self.fall_asleep(services, key);
             return;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::device::{Desired, Device, FormatMemory, Registration, State};
+use super::end_devices::Behind;
 use super::observation::{Observation, Target};
 use crate::gateway::clock::WallClock;
 use crate::gateway::vocabulary::Peer;
@@ -33,6 +34,8 @@ pub struct DeviceRecord {
     reason: String,
     last_seen: WallTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    behind: Option<Behind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     registration: Option<RegistrationRecord>,
     #[serde(default)]
     objects: BTreeMap<u16, RegisteredObject>,
@@ -48,6 +51,10 @@ pub struct DeviceRecord {
     formats: FormatMemory,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     desired: BTreeMap<String, Desired>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disable_timeout_secs: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disabled_until: Option<WallTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -57,6 +64,8 @@ struct RegistrationRecord {
     version: Version,
     binding: Option<String>,
     queue_mode: bool,
+    #[serde(default)]
+    only_sms: bool,
     sms: Option<String>,
     #[serde(default)]
     parameters: BTreeMap<String, String>,
@@ -93,6 +102,7 @@ impl DeviceRecord {
             version: registration.version,
             binding: registration.binding.clone(),
             queue_mode: registration.queue_mode,
+            only_sms: registration.only_sms,
             sms: registration.sms.clone(),
             parameters: registration.parameters.clone(),
             root: registration.root.clone(),
@@ -129,6 +139,7 @@ impl DeviceRecord {
             state: device.state,
             reason: device.reason.clone(),
             last_seen: device.last_seen,
+            behind: device.behind.clone(),
             registration,
             objects: device.facts.objects.clone(),
             manufacturer: device.facts.manufacturer.clone(),
@@ -137,6 +148,8 @@ impl DeviceRecord {
             observations,
             formats: device.formats.clone(),
             desired: device.desired.clone(),
+            disable_timeout_secs: device.disable_timeout_secs,
+            disabled_until: device.disabled_until,
         }
     }
 
@@ -156,10 +169,13 @@ impl DeviceRecord {
         device.facts.manufacturer = self.manufacturer;
         device.facts.model = self.model;
         device.facts.firmware = self.firmware;
+        device.behind = self.behind;
         device.state = self.state;
         device.reason = self.reason;
         device.formats = self.formats;
         device.desired = self.desired;
+        device.disable_timeout_secs = self.disable_timeout_secs;
+        device.disabled_until = self.disabled_until;
         device.registration = self.registration.map(|record| {
             let lifetime = record.lifetime_secs.map(Duration::from_secs);
             let expires_at = lifetime.map(|lifetime| {
@@ -176,6 +192,7 @@ impl DeviceRecord {
                 version: record.version,
                 binding: record.binding,
                 queue_mode: record.queue_mode,
+                only_sms: record.only_sms,
                 sms: record.sms,
                 parameters: record.parameters,
                 root: record.root,

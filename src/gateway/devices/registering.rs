@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Devices;
 use super::device::{Device, Registration, State};
+use super::end_devices::GATEWAY_OBJECT;
 use super::grouping;
 use super::observation::{Observation, Phase, Target};
 use super::requests::Reply;
@@ -11,14 +12,21 @@ use crate::gateway::configuration::{Refusal, UnknownDevices};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
+use crate::mapping::QueueMode;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
+use crate::model::path::Path;
 use crate::protocol::coap::message::Code;
 use crate::protocol::coap::option::OptionNumber;
-use crate::protocol::lwm2m::registration::{MAX_PARAMETERS, RegisterRequest, parse_register, parse_update};
+use crate::protocol::lwm2m::binding::Binding;
+use crate::protocol::lwm2m::profile_id;
+use crate::protocol::lwm2m::registration::{MAX_PARAMETERS, ObjectList, RegisterRequest, parse_register, parse_update};
 
 /// How old the stored expiry may be when an Update only moves it: spares the SD card.
 const LAZY_WRITE: Duration = Duration::from_secs(60);
+
+/// What a device is told whose profile says nothing here (Core TS 1.2.2 section 6.2.1).
+const UNKNOWN_PROFILE: &str = "the profile is not known: the device has to send its object list";
 
 impl Devices {
     pub(super) fn register(
@@ -30,13 +38,21 @@ impl Devices {
         body: &[u8],
         bytes: usize,
     ) -> Option<Reply> {
-        let request = match parse_register(query, format, body) {
+        let mut request = match parse_register(query, format, body) {
             Ok(request) => request,
             Err(refused) => {
                 services.refuse(&endpoint_of_query(query), peer, "bad_register", &refused.reason);
                 return Some(Reply::now(refused.code));
             }
         };
+        let listed = !request.objects.objects.is_empty();
+        if !profile_id::add_objects(&request.profile_ids, &mut request.objects.objects) {
+            if !listed {
+                services.refuse(&endpoint_of_query(query), peer, "unknown_profile", UNKNOWN_PROFILE);
+                return Some(Reply::now(Code::CONFLICT));
+            }
+            request.quirks.push("unknown_profile");
+        }
         let name = request.endpoint.clone().unwrap_or_default();
         let endpoint = match Endpoint::new(&name) {
             Ok(endpoint) => endpoint,
@@ -72,6 +88,7 @@ impl Devices {
         let location = self.begin_registration(services, key, peer, request);
         self.heard(services, key, peer, bytes);
         self.select_mapping(services, key);
+        self.restart_end_devices(services, key);
         if let Some(device) = self.table.get_mut(key) {
             for path in device.reads_on_register.clone() {
                 device.request_read(Target::Path(path));
@@ -80,6 +97,7 @@ impl Devices {
         self.persist(services, key);
         self.publish_info(services, key);
         self.device_event(services, key, EventKind::Registered, "");
+        self.tell_registration(services, key, EventKind::Registered);
         self.membership_changed = true;
         // Nothing is asked of the device before it has its answer.
         let mut reply = Reply { asked_next: Some(key), ..Reply::when_durable(Code::CREATED) };
@@ -109,6 +127,7 @@ impl Devices {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.tell_registration(services, key, EventKind::Deregistered);
         self.move_to(services, key, peer);
         let location = self.new_location(services);
         let configuration = services.configuration.clone();
@@ -120,6 +139,8 @@ impl Devices {
             self.by_location.remove(&previous.location);
         }
         self.by_location.insert(location.clone(), key);
+        // Whoever registers by itself is behind nobody.
+        device.behind = None;
         let former = [Some(device.peer), device.alternate_peer.take()];
         for former in former.into_iter().flatten().map(|former| (former.listener, former.remote)) {
             if self.by_address.get(&former) == Some(&key) {
@@ -130,6 +151,7 @@ impl Devices {
         device.peer = peer;
         device.answer_pending = true;
         device.reads.clear();
+        device.disabled_until = None;
         device.facts.lwm2m_version = Some(request.version);
         device.facts.objects = request.objects.objects;
         // What was learnt about formats belongs to the firmware that registered before.
@@ -145,6 +167,7 @@ impl Devices {
             location: location.clone(),
             lifetime,
             version: request.version,
+            only_sms: request.binding.as_ref().is_some_and(Binding::is_only_sms),
             binding: request.binding.map(|binding| binding.text),
             queue_mode: request.queue_mode,
             sms: request.sms,
@@ -184,7 +207,7 @@ impl Devices {
             services.refuse("", peer, "unknown_location", &format!("Update of rd/{location}, which is not registered"));
             return Reply::now(Code::NOT_FOUND);
         };
-        let request = match parse_update(query, format, body) {
+        let mut request = match parse_update(query, format, body) {
             Ok(request) => request,
             Err(refused) => {
                 if let Some(device) = self.table.get_mut(key) {
@@ -195,6 +218,23 @@ impl Devices {
         };
         let grace = services.configuration.lwm2m.lifetime_grace;
         let Some(device) = self.table.get_mut(key) else { return Reply::now(Code::NOT_FOUND) };
+        if !request.profile_ids.is_empty() {
+            let listed = request.objects.is_some();
+            // A profile says nothing of the root link.
+            let mut list = request.objects.take().unwrap_or_else(|| ObjectList {
+                root: device.root().to_owned(),
+                formats: device.registration.as_ref().map(|known| known.formats.clone()).unwrap_or_default(),
+                ..ObjectList::default()
+            });
+            if !profile_id::add_objects(&request.profile_ids, &mut list.objects) {
+                if !listed {
+                    device.last_error = Some(format!("Update refused: {UNKNOWN_PROFILE}"));
+                    return Reply::now(Code::CONFLICT);
+                }
+                request.quirks.push("unknown_profile");
+            }
+            request.objects = Some(list);
+        }
         let Some(registration) = device.registration.as_mut() else { return Reply::now(Code::NOT_FOUND) };
         let mut changed = false;
         if let Some(secs) = request.lifetime_secs {
@@ -204,6 +244,7 @@ impl Devices {
         }
         if let Some(binding) = request.binding {
             changed |= registration.binding.as_ref() != Some(&binding.text);
+            registration.only_sms = binding.is_only_sms();
             registration.binding = Some(binding.text);
         }
         if let Some(queue_mode) = request.queue_mode {
@@ -235,6 +276,9 @@ impl Devices {
         self.remember_address(key, peer);
         self.heard(services, key, peer, bytes);
         if new_objects {
+            if let Some(device) = self.table.get_mut(key).filter(|device| device.is_gateway()) {
+                device.request_read(Target::Path(Path::object(GATEWAY_OBJECT)));
+            }
             self.select_mapping(services, key);
             self.publish_info(services, key);
         }
@@ -244,6 +288,7 @@ impl Devices {
             self.persist(services, key);
         }
         self.device_event(services, key, EventKind::Updated, "");
+        self.tell_registration(services, key, EventKind::Updated);
         self.schedule(services, key);
         Reply { when_durable: changed || new_objects, asked_next: Some(key), ..Reply::now(Code::CHANGED) }
     }
@@ -275,11 +320,13 @@ impl Devices {
         self.end_registration(services, key, EventKind::Expired, "expired");
     }
 
-    fn end_registration(&mut self, services: &mut Services, key: usize, kind: EventKind, reason: &str) {
+    pub(super) fn end_registration(&mut self, services: &mut Services, key: usize, kind: EventKind, reason: &str) {
         if let Some(ended) = self.end_exchange(key) {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
+        self.tell_registration(services, key, kind);
+        self.end_end_devices(services, key, kind, reason);
         if let Some(device) = self.table.get_mut(key) {
             services.streams.leave(services.now, device.peer, key);
             if let Some(registration) = device.registration.take() {
@@ -289,7 +336,8 @@ impl Devices {
             device.awake_until = None;
             device.quiet_until = None;
         }
-        self.set_state(services, key, State::Offline, reason);
+        let disabled = self.table.get(key).is_some_and(|device| device.disabled_until.is_some());
+        self.set_state(services, key, State::Offline, if disabled { "disabled" } else { reason });
         self.persist(services, key);
         self.device_event(services, key, kind, "");
         self.membership_changed = true;
@@ -302,6 +350,9 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         device.selection = plan.select(&device.facts);
         device.settings = plan.settings(&device.selection);
+        if device.settings.queue_mode == QueueMode::Auto {
+            device.settings.queue_mode = services.configuration.lwm2m.queue_mode;
+        }
         if device.registration.is_none() {
             return;
         }
@@ -335,6 +386,7 @@ impl Devices {
                     Some(format!("{} is not observed: the device has {limit} observations", group.target));
             }
         }
+        device.want_end_devices();
         device.observations.retain(|_, observation| {
             if observation.is_wanted() {
                 return true;

@@ -7,6 +7,7 @@
 use super::Devices;
 use super::TokenOwner;
 use super::answers::Seen;
+use super::device::is_disable;
 use super::exchange::{ActiveExchange, Job, TransferError};
 use super::observation::Target;
 use crate::gateway::dispatch::attempt::{self, Request};
@@ -52,9 +53,9 @@ impl Devices {
                 services.count(Occurrence::DatagramDropped("unknown_acknowledgement"));
                 return;
             };
-            let expected =
-                self.table.get(key).and_then(|device| device.exchange.as_ref()).map(|active| active.exchange.token());
-            if expected != Some(message.token) {
+            let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_mut()) else { return };
+            if active.exchange.token() != message.token {
+                active.exchange.note_other_token(message.token);
                 services.count(Occurrence::DatagramDropped("wrong_token"));
                 return;
             }
@@ -282,8 +283,30 @@ impl Devices {
             // What a command read is news like any other.
             self.report(services, key, samples, ReportSource::Read, false);
         }
+        if message.code.is_success() {
+            self.learn_from(services, key, &operation);
+        }
         let outcome = attempt::outcome_of(&operation, message, samples, links);
         self.finish_command(services, key, id, outcome);
+    }
+
+    /// What a command that the device carried out means for what can be expected of it.
+    fn learn_from(&mut self, services: &mut Services, key: usize, operation: &Operation) {
+        match operation {
+            Operation::Execute { path, .. } if is_disable(path) => self.disabled(services, key),
+            Operation::Write { values, .. }
+            | Operation::WriteUpdate { values, .. }
+            | Operation::WriteComposite { values } => {
+                for (path, value) in values {
+                    if let ([1, _, 5], Some(secs)) = (path.ids(), value.as_u64())
+                        && let Some(device) = self.table.get_mut(key)
+                    {
+                        device.disable_timeout_secs = u32::try_from(secs).ok();
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The samples of a body, by the format that the message names; devices that name none mean text or TLV.
@@ -310,7 +333,8 @@ impl Devices {
         let model = services.model.clone();
         let Some(device) = self.table.get_mut(key) else { return Err("the device is gone".to_owned()) };
         let mut quirks = Vec::new();
-        let format = format.unwrap_or_else(|| {
+        let named = format;
+        let format = named.unwrap_or_else(|| {
             quirks.push("no_content_format");
             if base.depth() >= 3 { ContentFormat::TEXT } else { ContentFormat::TLV }
         });
@@ -324,7 +348,10 @@ impl Devices {
             }
             Err(error) => {
                 services.count(Occurrence::ContentError(format.0));
-                Err(format!("{error} (format {format})"))
+                Err(match named {
+                    Some(_) => format!("{error} (format {format})"),
+                    None => format!("the answer names no Content-Format and was taken for {format}: {error}"),
+                })
             }
         };
         for quirk in quirks {

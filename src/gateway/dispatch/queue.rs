@@ -2,7 +2,7 @@
 
 use super::record::Origin;
 use crate::gateway::store::StoreSequence;
-use crate::model::command::{Command, Operation};
+use crate::model::command::{Command, Operation, WhenAsleep};
 use crate::model::time::{Instant, WallTime};
 
 /// A command that waits or is under way.
@@ -24,9 +24,31 @@ pub struct QueuedCommand {
     pub started: Option<StoreSequence>,
     /// Whether `queued` was reported.
     pub reported_queued: bool,
+    /// Whether it was sent into the sleep of its device in vain (`when_asleep` is `try`): from then on it waits.
+    pub tried: bool,
 }
 
 impl QueuedCommand {
+    /// Whether it may go to a device that sleeps.
+    pub fn disturbs(&self) -> bool {
+        self.command.when_asleep == WhenAsleep::Try && !self.tried
+    }
+
+    /// Whether a newer write makes this one pointless: same target, nothing written here that the newer leaves alone.
+    pub fn is_overwritten_by(&self, newer: &Operation) -> bool {
+        if self.started.is_some() || self.key().is_some() {
+            return false;
+        }
+        match (&self.command.operation, newer) {
+            (Operation::Write { path: older, .. }, Operation::Write { path, .. })
+            | (Operation::WriteUpdate { path: older, .. }, Operation::Write { path, .. }) => older == path,
+            (Operation::WriteUpdate { path: older, values, .. }, Operation::WriteUpdate { path, values: new, .. }) => {
+                older == path && values.keys().all(|written| new.contains_key(written))
+            }
+            _ => false,
+        }
+    }
+
     /// The desired key that it carries out, if it does.
     pub fn key(&self) -> Option<&str> {
         match &self.asked {
@@ -137,7 +159,34 @@ mod tests {
             accepted: StoreSequence(0),
             started: None,
             reported_queued: false,
+            tried: false,
         }
+    }
+
+    #[test]
+    fn a_newer_write_replaces_what_it_overwrites_and_nothing_else() {
+        let path = Path::resource(3308, 0, 5900);
+        let write =
+            |path: Path, value: i32| Operation::Write { path, values: [(path, value.into())].into(), value_type: None };
+        let update = |ids: &[u16]| Operation::WriteUpdate {
+            path: Path::instance(3, 0),
+            values: ids.iter().map(|id| (Path::resource(3, 0, *id), 1.into())).collect(),
+            value_type: None,
+        };
+        let waiting = |operation: Operation| {
+            let mut waiting = queued("a", 0);
+            waiting.command.operation = operation.clone();
+            waiting.asked = operation;
+            waiting
+        };
+        assert!(waiting(write(path, 1)).is_overwritten_by(&write(path, 2)));
+        assert!(!waiting(write(path, 1)).is_overwritten_by(&write(Path::resource(3308, 1, 5900), 2)));
+        assert!(!waiting(write(path, 1)).is_overwritten_by(&Operation::Read { path }));
+        assert!(waiting(update(&[14])).is_overwritten_by(&update(&[14, 15])));
+        assert!(!waiting(update(&[14, 16])).is_overwritten_by(&update(&[14, 15])), "16 would be lost");
+        let mut started = waiting(write(path, 1));
+        started.started = Some(StoreSequence(1));
+        assert!(!started.is_overwritten_by(&write(path, 2)), "it may be with the device");
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl CommandRecord {
             accepted: StoreSequence(0),
             started: self.started.then_some(StoreSequence(0)),
             reported_queued: self.reported_queued,
+            tried: false,
         }
     }
 

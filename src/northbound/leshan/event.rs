@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::node::Leaves;
 use super::registration::Registration;
+use crate::model::event::EventKind;
 use crate::model::path::Path;
 use crate::model::report::Sample;
 
@@ -57,9 +58,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// A registration began or ended, or was updated.
+    /// A registration began or was updated; every other kind means that it ended.
     #[must_use]
-    pub fn registration(name: EventName, registration: &Registration) -> Self {
+    pub fn of_registration(kind: EventKind, registration: &Registration) -> Self {
+        let name = match kind {
+            EventKind::Registered => EventName::Registration,
+            EventKind::Updated => EventName::Updated,
+            _ => EventName::Deregistration,
+        };
         let data = match name {
             EventName::Updated => {
                 json!({ "registration": registration.to_json(), "update": registration.update_json() })
@@ -79,10 +85,10 @@ impl Event {
     /// An observation of one or of several paths brought values; only the newest of each path is told. `None` if no
     /// value is below what is observed.
     #[must_use]
-    pub fn notification(endpoint: &str, observed: &[Path], samples: &[Sample]) -> Option<Self> {
+    pub fn notification(endpoint: &str, observed: &[Path], composite: bool, samples: &[Sample]) -> Option<Self> {
         let leaves = Leaves::of_samples(samples);
         let data = match observed {
-            [path] => {
+            [path] if !composite => {
                 json!({ "ep": endpoint, "kind": "single", "res": path, "val": leaves.node(path)? })
             }
             paths => {

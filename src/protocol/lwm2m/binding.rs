@@ -22,6 +22,14 @@ pub struct Binding {
     pub queue: bool,
 }
 
+impl Binding {
+    /// Whether messages reach the device by SMS alone.
+    #[must_use]
+    pub const fn is_only_sms(&self) -> bool {
+        self.sms && !(self.udp || self.tcp || self.non_ip || self.mqtt || self.http)
+    }
+}
+
 /// A text that is no set of binding letters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no set of the binding letters U, T, S, N, M, H and Q")]
@@ -61,6 +69,7 @@ mod tests {
     fn letters_in_any_order_are_transports() {
         let binding: Binding = "UQS".parse().unwrap();
         assert!(binding.udp && binding.queue && binding.sms && !binding.tcp && !binding.non_ip);
+        assert!(!binding.is_only_sms() && "SQ".parse::<Binding>().unwrap().is_only_sms());
         let binding: Binding = "NT".parse().unwrap();
         assert!(binding.non_ip && binding.tcp && !binding.udp && !binding.queue);
         assert_eq!(binding.text, "NT");

@@ -2,6 +2,17 @@
 //!
 //! An identifier is `suite:hash` with a suite of RFC 6920 (1 to 6) and lower-case hexadecimal digits, `oma:name` for a
 //! registered profile, or `v:name` for one of a vendor. Several stand in quotes with commas between them.
+//!
+//! What the hash is taken of has no canonical form in the standard, so that a list cannot be told from its hash: a
+//! server knows a profile or it does not, and a device whose profile is unknown sends its whole list.
+
+use std::collections::BTreeMap;
+
+use super::object_list::ObjectList;
+use crate::model::report::RegisteredObject;
+
+/// The profiles known here, with their object lists: the one that the enabler test specification uses.
+const KNOWN: [(&str, &str); 1] = [("6:27354b9a", "</1/0>,</3/0>")];
 
 /// Why a text is no list of profile identifiers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +38,26 @@ pub fn parse_list(text: &str) -> Result<Vec<String>, ProfileIdError> {
     list.split(',').map(|id| check(id).map(|()| id.to_owned())).collect()
 }
 
+/// Adds what profiles stand for to the objects that a device listed itself. False if one of them is not known.
+pub fn add_objects(ids: &[String], objects: &mut BTreeMap<u16, RegisteredObject>) -> bool {
+    let mut all_known = true;
+    for id in ids {
+        let known = KNOWN.iter().find(|(known, _)| known == id);
+        let Some(Ok(list)) = known.map(|(_, links)| ObjectList::decode(links.as_bytes())) else {
+            all_known = false;
+            continue;
+        };
+        for (object, described) in list.objects {
+            let listed = objects.entry(object).or_default();
+            listed.version = listed.version.or(described.version);
+            listed.instances.extend(described.instances);
+            listed.instances.sort_unstable();
+            listed.instances.dedup();
+        }
+    }
+    all_known
+}
+
 fn check(id: &str) -> Result<(), ProfileIdError> {
     let fits = id.split_once(':').is_some_and(|(prefix, rest)| match prefix {
         "1" | "2" | "3" | "4" | "5" | "6" => {
@@ -46,6 +77,16 @@ mod tests {
     fn one_identifier_or_a_quoted_list_is_read() {
         assert_eq!(parse_list("6:27354b9a").unwrap(), ["6:27354b9a"]);
         assert_eq!(parse_list("\"1:00ff,oma:basic,v:acme-1\"").unwrap(), ["1:00ff", "oma:basic", "v:acme-1"]);
+    }
+
+    #[test]
+    fn a_known_profile_adds_its_objects_to_those_that_are_listed() {
+        let known = ["6:27354b9a".to_owned()];
+        let mut objects = ObjectList::decode(b"</3/1>,</4/0>").unwrap().objects;
+        assert!(add_objects(&known, &mut objects));
+        assert_eq!(objects, ObjectList::decode(b"</1/0>,</3/0>,</3/1>,</4/0>").unwrap().objects);
+        assert!(!add_objects(&["6:00000000".to_owned(), known[0].clone()], &mut objects));
+        assert!(add_objects(&[], &mut objects));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::model::version::Version;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::coap::option::OptionNumber;
-use crate::protocol::content::ContentFormat;
+use crate::protocol::content::{self, ContentFormat};
+use crate::simulator::script::Profile;
 use crate::simulator::send_pack;
 use crate::simulator::transmission::{Due, Transmission};
 
@@ -153,6 +154,9 @@ pub enum SendError {
     /// The server does not want it (/1/x/23).
     #[error("the server muted Send")]
     Muted,
+    /// The format of the script cannot carry the samples.
+    #[error("the format of the device cannot carry these samples")]
+    Unencodable,
     /// Too many requests wait already.
     #[error("{MAX_WAITING_REQUESTS} requests wait already")]
     QueueFull,
@@ -195,7 +199,7 @@ impl SimulatedDevice {
         self.push_deregister();
     }
 
-    /// Reports values without being observed: the Send operation in SenML CBOR.
+    /// Reports values without being observed: the Send operation.
     ///
     /// # Errors
     /// If the device cannot send now.
@@ -213,8 +217,14 @@ impl SimulatedDevice {
             return Err(SendError::QueueFull);
         }
         let mut request = ClientRequest::new(Purpose::Send, Code::POST, vec![b"dp".to_vec()]);
-        request.format = Some(ContentFormat::SENML_CBOR);
-        request.body = send_pack::encode(&self.script.root, samples);
+        let format = self.script.send_format;
+        request.format = Some(format);
+        request.body = if format == ContentFormat::SENML_CBOR {
+            send_pack::encode(&self.script.root, samples)
+        } else {
+            let body = content::encode_samples(format, Path::ROOT, samples, &self.tree);
+            body.map_err(|_| SendError::Unencodable)?
+        };
         self.waiting_requests.push_back(request);
         self.advance(now);
         Ok(())
@@ -226,9 +236,9 @@ impl SimulatedDevice {
         self.stay_awake(now);
         let mut request = ClientRequest::new(Purpose::Register, Code::POST, vec![b"rd".to_vec()]);
         request.query = self.registration_query();
-        request.format = Some(ContentFormat::LINK_FORMAT);
         request.body =
             self.script.misbehaviour.registers_with_payload.clone().unwrap_or_else(|| self.links().into_bytes());
+        request.format = (!request.body.is_empty()).then_some(ContentFormat::LINK_FORMAT);
         self.waiting_requests.push_back(request);
     }
 
@@ -377,6 +387,11 @@ impl SimulatedDevice {
             return;
         }
         self.emit(DeviceEvent::RegistrationFailed { code });
+        if code == Some(Code::CONFLICT) && self.profile().is_some() {
+            self.profile_refused = true;
+            self.begin_registration(now);
+            return;
+        }
         let lower = match self.version {
             version if version > Version::V1_1 => Some(Version::V1_1),
             Version::V1_1 => Some(Version::V1_0),
@@ -415,7 +430,13 @@ impl SimulatedDevice {
             query.push("Q".to_owned());
         }
         query.extend(script.register_arguments.iter().cloned());
+        query.extend(self.profile().map(|profile| format!("pid={}", profile.id)));
         query
+    }
+
+    /// The profile to register with: none for older versions, or after the server refused it.
+    fn profile(&self) -> Option<&Profile> {
+        self.script.profile.as_ref().filter(|_| self.version >= Version::V1_2 && !self.profile_refused)
     }
 
     fn links(&self) -> String {
@@ -424,7 +445,13 @@ impl SimulatedDevice {
         } else {
             Vec::new()
         };
-        self.tree.registration_links(&self.script.root, &several)
+        let Some(profile) = self.profile() else {
+            return self.tree.registration_links(&self.script.root, &several);
+        };
+        let mut unlisted = self.tree.clone();
+        profile.objects.iter().for_each(|object| unlisted.remove(Path::object(*object)));
+        let rest = unlisted.registration_links(&self.script.root, &[]);
+        if rest.is_empty() { rest } else { unlisted.registration_links(&self.script.root, &several) }
     }
 }
 

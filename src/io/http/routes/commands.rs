@@ -10,15 +10,17 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Api;
+use super::{Api, own};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
+use crate::io::http::guard::Caller;
 use crate::io::http::outcome::{accepted, no_result_yet, response_of};
 use crate::io::http::request::{DEFAULT_WAIT, JsonObject, Parameters, Segments};
 use crate::model::command::CommandResult;
@@ -51,23 +53,27 @@ impl Hold {
 
 pub(super) async fn send(
     State(api): State<Api>,
+    caller: Caller,
     Segments(device): Segments<String>,
     parameters: Parameters,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
+    caller.demand(Role::Operator)?;
     let hold = parameters.wait()?.map_or(Hold::Accepted, Hold::Result);
-    run(&api, &device, Value::Object(body), Role::Admin, hold).await
+    run(&api, &device, Value::Object(body), caller.role(), hold).await
 }
 
 pub(super) async fn bootstrap(
     State(api): State<Api>,
+    caller: Caller,
     Segments(device): Segments<String>,
     parameters: Parameters,
     body: JsonObject,
 ) -> Result<Response, ApiError> {
+    caller.demand(Role::Operator)?;
     let mut command = body.with_fields(OPTIONS)?;
     command.insert("operation".to_owned(), "bootstrap".into());
-    run(&api, &device, Value::Object(command), Role::Admin, hold_of_resource(&parameters)?).await
+    run(&api, &device, Value::Object(command), caller.role(), hold_of_resource(&parameters)?).await
 }
 
 /// How long a route holds that answers with the result.
@@ -77,7 +83,11 @@ pub(super) fn hold_of_resource(parameters: &Parameters) -> Result<Hold, ApiError
 
 /// Sends a command and answers with what became of it.
 pub(super) async fn run(api: &Api, device: &str, body: Value, role: Role, hold: Hold) -> Result<Response, ApiError> {
-    let query = Query::Command { device: device.to_owned(), body, role };
+    follow(api, Query::Command { device: device.to_owned(), body, role }, device, hold).await
+}
+
+/// Asks for something that becomes a command, and answers with what became of it. `device` is named in errors.
+pub(super) async fn follow(api: &Api, query: Query, device: &str, hold: Hold) -> Result<Response, ApiError> {
     let until = Instant::now() + hold.time();
     let mut following = api.core.follow(query).await?;
     let mut next = Some(following.first().await?);
@@ -102,9 +112,10 @@ pub(super) async fn run(api: &Api, device: &str, body: Value, role: Role, hold: 
             }
             Answer::UnknownDevice => return Err(ApiError::unknown_device(device)),
             Answer::Failed(error) => return Err(error.into()),
-            Answer::Body(_) | Answer::Model { .. } | Answer::NoEndpoint { .. } => {
-                return Err(ApiError::unexpected_answer());
-            }
+            // A last known value, where an own endpoint may answer with one.
+            Answer::Body(body) => return Ok(Json(body).into_response()),
+            Answer::NoEndpoint { allowed } => return Ok(own::no_endpoint(device, &allowed)),
+            Answer::Model { .. } => return Err(ApiError::unexpected_answer()),
         }
         next = tokio::time::timeout_at(until, following.next()).await.unwrap_or_default();
     }

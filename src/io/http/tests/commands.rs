@@ -10,11 +10,11 @@ use crate::model::command::{CommandError, CommandResult, ErrorKind, Outcome};
 use crate::model::endpoint::Endpoint;
 use crate::model::time::WallTime;
 
-fn accepted() -> Answer {
+pub(super) fn accepted() -> Answer {
     Answer::Command(CommandProgress::Accepted { endpoint: Endpoint::new("d").unwrap(), id: "7".to_owned() })
 }
 
-fn result(operation: &str, outcome: Outcome) -> Answer {
+pub(super) fn result(operation: &str, outcome: Outcome) -> Answer {
     Answer::Command(CommandProgress::Result(CommandResult {
         id: "7".to_owned(),
         endpoint: Endpoint::new("d").unwrap(),
@@ -26,12 +26,12 @@ fn result(operation: &str, outcome: Outcome) -> Answer {
     }))
 }
 
-fn done() -> Outcome {
+pub(super) fn done() -> Outcome {
     Outcome::Done { code: "2.05".to_owned(), answer: [("value".to_owned(), json!(21.5))].into_iter().collect() }
 }
 
 /// The response to a request on a core that gives these answers.
-fn ask(answers: &[Answer], method: &str, path: &str, body: Option<&str>) -> Response {
+pub(super) fn ask(answers: &[Answer], method: &str, path: &str, body: Option<&str>) -> Response {
     let answers = answers.to_vec();
     let (server, address) = start_answering(move |_| answers.clone());
     let response = request(address, method, path, body).unwrap();
