@@ -163,6 +163,8 @@ impl World {
                 | Output::Answer { .. }
                 | Output::Event(_)
                 | Output::Value { .. }
+                | Output::Trace { .. }
+                | Output::Log { .. }
                 | Output::Result(_)
                 | Output::Registration { .. }
                 | Output::Samples { .. }

@@ -5,6 +5,7 @@
 //! so the same texts always give the same settings. Settings exist only if there is no problem at all.
 
 mod environment;
+mod in_force;
 mod models;
 mod problem;
 mod read;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use environment::PREFIX as OVERRIDE_PREFIX;
+pub use in_force::HIDDEN;
 pub use models::{MAX_MODEL_FILES, read_models};
 pub use problem::Problem;
 pub use schema::json_schema;
@@ -164,9 +166,18 @@ fn read(
 ) -> (Option<Settings>, Vec<Problem>) {
     environment::override_with(&mut table, &sources.variables, last_order + 1, &mut problems);
     let broken: Vec<Origin> = problems.iter().map(|(origin, _)| origin.clone()).collect();
-    let mut reader = Reader { sources, folder, problems: Vec::new(), described: Vec::new(), describing: false };
+    let mut reader = Reader {
+        sources,
+        folder,
+        problems: Vec::new(),
+        described: Vec::new(),
+        describing: false,
+        in_force: serde_json::Value::Null,
+    };
     let origin = Origin { order: 0, file: name.into(), line: None };
-    let settings = reader.root(&table, origin, read::read_settings);
+    let mut settings = reader.root(&table, origin, read::read_settings);
+    settings.in_force = std::mem::take(&mut reader.in_force);
+    settings.in_force["gateway"]["name"] = settings.gateway.name.clone().into();
     // What was misread on a broken line is no second mistake.
     problems.extend(reader.problems.into_iter().filter(|(origin, _)| !broken.contains(origin)));
     problems.sort_by(|left, right| left.0.cmp(&right.0));

@@ -32,7 +32,7 @@ pub(super) fn read_settings(root: &mut Section<'_, '_>) -> Settings {
     let http = root.section("http", read_http);
     let broker = root.section("broker", read_broker);
     let sinks = read_sinks(root, &gateway.name);
-    Settings { gateway, store, limits, log, lwm2m, http, broker, sinks }
+    Settings { gateway, store, limits, log, lwm2m, http, broker, sinks, in_force: serde_json::Value::Null }
 }
 
 fn read_gateway(section: &mut Section<'_, '_>) -> GatewaySettings {

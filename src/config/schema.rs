@@ -25,6 +25,7 @@ pub(super) fn describe() -> Vec<KeyDescription> {
         problems: Vec::new(),
         described: Vec::new(),
         describing: true,
+        in_force: Value::Null,
     };
     let origin = Origin { order: 0, file: "".into(), line: None };
     reader.root(&nothing, origin, read_settings);

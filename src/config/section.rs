@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::in_force;
 use super::problem::nearest;
 use super::secret::{PemFile, Secret};
 use super::tree::{Node, NodeValue, Origin, Placed, Table, placed};
@@ -51,6 +52,8 @@ pub(super) struct Reader<'a> {
     pub(super) described: Vec<KeyDescription>,
     /// Whether the format is described, not a configuration read.
     pub(super) describing: bool,
+    /// Every key with its value, without secrets.
+    pub(super) in_force: serde_json::Value,
 }
 
 /// One table of the configuration.
@@ -245,10 +248,17 @@ impl<'a> Section<'_, 'a> {
         read: impl FnOnce(&mut Reader<'a>, &'a Node) -> Result<T, Wrong>,
     ) -> Option<T> {
         self.known.push(key);
+        let node = self.table.and_then(|table| table.get(key));
         if self.reader.describing {
             self.reader.described.push(KeyDescription { section: self.pattern.clone(), key, kind, default, meaning });
+        } else {
+            let shown = match node {
+                Some(node) => in_force::shown(&kind, key, node, &self.reader.folder),
+                None => in_force::shown_default(&kind, default, &self.reader.folder),
+            };
+            in_force::put(&mut self.reader.in_force, &self.path, key, shown);
         }
-        let node = self.table?.get(key)?;
+        let node = node?;
         match read(self.reader, node) {
             Ok(value) => Some(value),
             Err((message, hint)) => {

@@ -28,6 +28,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// `[sink.*]` by name; at least one.
     pub sinks: Vec<SinkSettings>,
+    /// Every key with its value or default, secrets replaced: for whoever asks what is in force.
+    pub in_force: serde_json::Value,
 }
 
 /// `[gateway]`.

@@ -124,6 +124,10 @@ fn secrets_come_from_texts_files_and_variables_and_are_never_shown() {
     assert_eq!(passwords, ["hunter2", "from file", "from variable"]);
     let shown = format!("{settings:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("from file"), "{shown}");
+    let in_force = &settings.in_force["sink"];
+    assert_eq!(in_force["a"]["password"], "***");
+    assert_eq!(in_force["b"]["password"], serde_json::json!({ "file": "b.secret" }));
+    assert_eq!(in_force["c"]["password"], serde_json::json!({ "env": "C_PASSWORD" }));
 }
 
 #[test]
@@ -132,6 +136,26 @@ fn paths_count_from_the_folder_of_the_configuration() {
     assert_eq!(settings.gateway.data_dir, Path::new("/etc/state"));
     assert_eq!(settings.gateway.mappings, Path::new("/etc/mappings"));
     assert_eq!(settings.gateway.models, Path::new("/srv/models"));
+}
+
+#[test]
+fn every_key_of_the_format_is_in_force_with_its_value_or_default() {
+    let settings = settings(load_text("[gateway]\nname = \"edge\"\nmodels = \"m\"\n[store]\ncommit_rows = 5\n"));
+    let in_force = &settings.in_force;
+    assert_eq!(
+        (&in_force["store"]["commit_rows"], &in_force["store"]["commit_interval"]),
+        (&5.into(), &"100ms".into())
+    );
+    assert_eq!((&in_force["gateway"]["name"], &in_force["gateway"]["models"]), (&"edge".into(), &"/etc/m".into()));
+    assert_eq!(in_force["sink"]["local"]["base"], "lwm2m");
+    let schema = json_schema();
+    for (section, described) in schema["properties"].as_object().unwrap() {
+        if let Some(keys) = described["properties"].as_object().filter(|_| section != "bootstrap") {
+            for key in keys.keys().filter(|key| !keys[*key]["additionalProperties"].is_object()) {
+                assert!(in_force[section].get(key).is_some(), "{section}.{key} is not told: {in_force}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -228,7 +252,9 @@ fn the_shipped_file_shows_exactly_the_defaults() {
         Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) && !key.contains("# example") => key,
         _ => line,
     });
-    assert_eq!(settings(load_text(&uncommented.collect::<Vec<_>>().join("\n"))), settings(load_text("")));
+    // What is told as in force keeps the words of the file: "24h" there, "1d" as default.
+    let alike = |text: &str| Settings { in_force: serde_json::Value::Null, ..settings(load_text(text)) };
+    assert_eq!(alike(&uncommented.collect::<Vec<_>>().join("\n")), alike(""));
 }
 
 #[test]

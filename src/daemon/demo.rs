@@ -138,16 +138,16 @@ mod showing {
         let broker = broker::start(SocketAddr::from(([127, 0, 0, 1], demo.mqtt_port)), None, &BTreeMap::new())
             .map_err(|error| format!("{error} (another port: --mqtt-port 0)"))?;
         let settings = settings(demo, folder, broker.address())?;
-        logging::start(&settings.log)?;
+        let log = logging::start(&settings.log)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| format!("no runtime: {error}"))?;
-        runtime.block_on(run(demo, settings, broker.address()))
+        runtime.block_on(run(demo, settings, log, broker.address()))
     }
 
-    async fn run(demo: Demo, settings: Settings, broker: SocketAddr) -> Result<(), String> {
-        let gateway = Gateway::build(&settings, &knowledge::read(&settings))
+    async fn run(demo: Demo, settings: Settings, log: logging::LogControl, broker: SocketAddr) -> Result<(), String> {
+        let gateway = Gateway::build(&settings, &knowledge::read(&settings), log)
             .map_err(|error| format!("{error} (other ports: --lwm2m-port 0 --http-port 0)"))?;
         let lwm2m = *gateway.lwm2m_addresses.first().ok_or("no LwM2M listener")?;
         let http = gateway.http_addresses.first().copied();

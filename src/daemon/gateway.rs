@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
+use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
 use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
@@ -54,7 +55,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Says which part could not be made and what to do.
-    pub fn build(settings: &Settings, knowledge: &Knowledge) -> Result<Self, String> {
+    pub fn build(settings: &Settings, knowledge: &Knowledge, log: LogControl) -> Result<Self, String> {
         files::make_folder(&settings.gateway.data_dir)
             .map_err(|error| format!("gateway.data_dir {}: {error}", settings.gateway.data_dir.display()))?;
         let (inputs, receiver) = mpsc::channel(MAX_WAITING_BATCHES);
@@ -115,7 +116,7 @@ impl Gateway {
                 store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
-        let shell = shell::start(settings.clone(), inputs.clone())
+        let shell = shell::start(settings.clone(), log, inputs.clone())
             .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
@@ -179,7 +180,7 @@ impl Gateway {
 }
 
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
-    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::new(settings.limits.max_transfer_bytes));
     for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;

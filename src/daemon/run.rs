@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::{Gateway, tell};
 use super::knowledge::{self, Knowledge};
+use super::logging::LogControl;
 use super::shell::{first_problem, tell_problems};
 use super::sources::with_sources;
 use super::{demo, logging};
@@ -32,10 +33,13 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
         }
         return Exit::Wrong;
     };
-    if let Err(error) = logging::start(&settings.log) {
-        complain(&error);
-        return Exit::Wrong;
-    }
+    let log = match logging::start(&settings.log) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&error);
+            return Exit::Wrong;
+        }
+    };
     if let Some(file) = &loaded.file {
         tracing::info!(file = %file.display(), "configuration");
     } else {
@@ -57,7 +61,7 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
             return Exit::Failed;
         }
     };
-    match runtime.block_on(serve(&settings, knowledge)) {
+    match runtime.block_on(serve(&settings, knowledge, log)) {
         Ok(()) => Exit::Fine,
         Err(error) => {
             tracing::error!(error, "the gateway could not be started");
@@ -66,8 +70,8 @@ pub fn run(file: Option<&Path>, strict: bool) -> Exit {
     }
 }
 
-async fn serve(settings: &Settings, knowledge: Knowledge) -> Result<(), String> {
-    let gateway = Gateway::build(settings, &knowledge)?;
+async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Result<(), String> {
+    let gateway = Gateway::build(settings, &knowledge, log)?;
     let mut terminate = listen_to(SignalKind::terminate())?;
     let mut interrupt = listen_to(SignalKind::interrupt())?;
     let mut hangup = listen_to(SignalKind::hangup())?;

@@ -9,6 +9,7 @@
 //! at most [`Limits::max_shell_tasks`](super::configuration::Limits::max_shell_tasks) at a time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -18,11 +19,12 @@ use super::core::Core;
 use super::dispatch::record::Origin;
 use super::inbound::{InboundMessage, demand};
 use super::services::{Held, Services};
+use super::trace::Onlooker;
 use super::trial;
 use super::vocabulary::{Answer, Output, RequestId, ShellWork, TaskId, Trial};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{CommandError, ErrorKind};
-use crate::model::units::parse_duration;
+use crate::model::units::{format_duration, parse_duration};
 use crate::northbound::layout::native;
 use crate::northbound::topic::{encode_level, is_publishable};
 
@@ -35,6 +37,14 @@ const MAX_FILE_NAME_BYTES: usize = 128;
 
 /// Longest answer over a sink: what fits into the MQTT packets that adapters and usual brokers take.
 const MAX_RESPONSE_BYTES: usize = 1_000_000;
+
+/// How long another level of the log holds, and its lines go to the sinks, when nobody says; and at most.
+const DEFAULT_LOG_TIME: Duration = Duration::from_secs(10 * 60);
+const MAX_LOG_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a device is traced when nobody says; and at most.
+const DEFAULT_TRACE_TIME: Duration = Duration::from_secs(5 * 60);
+const MAX_TRACE_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// Who waits for the answer to a request.
 #[derive(Clone, Debug)]
@@ -98,6 +108,15 @@ impl Core {
 
     /// Serves a request; the response goes to `asker`, now or when the shell has done its part.
     pub(super) fn bridge_request(&mut self, asker: Asker, what: &str, body: &Json, role: Role) {
+        if what == "device/trace" {
+            let onlooker = match &asker {
+                Asker::Sink { sink, .. } => Onlooker::Sink(*sink),
+                Asker::Api(_) => Onlooker::Api,
+            };
+            let answer = demand(role, Role::Operator).and_then(|()| self.device_trace(body, onlooker));
+            self.respond(asker, answer);
+            return;
+        }
         match self.serve_request(what, body, role) {
             Ok(Served::Now(data)) => self.respond(asker, Ok(data)),
             Ok(Served::Later(work)) => self.start_task(asker, work),
@@ -206,7 +225,7 @@ impl Core {
     }
 
     /// Opens the join window, or with zero closes it.
-    pub(super) fn permit_join(&mut self, duration: std::time::Duration) {
+    pub(super) fn permit_join(&mut self, duration: Duration) {
         let (services, devices, _) = self.parts();
         devices.join_until = (!duration.is_zero()).then(|| services.now + duration);
     }
@@ -259,6 +278,31 @@ impl Core {
         }))
     }
 
+    /// Opens a window on the messages of a device, or with zero closes it.
+    fn device_trace(&mut self, body: &Json, onlooker: Onlooker) -> Result<Json, CommandError> {
+        let key = self.named_device(body)?;
+        let duration = span(body, DEFAULT_TRACE_TIME, MAX_TRACE_TIME)?;
+        let (services, devices, _) = self.parts();
+        let Some(device) = devices.table.get(key) else { return Ok(json!({})) };
+        let (now, name) = (services.now, device.display_name().to_owned());
+        if duration.is_zero() {
+            services.traces.end(now, &device.endpoint, onlooker);
+        } else {
+            services.traces.begin(now, (&device.endpoint, &name), device.peer, onlooker, duration)?;
+        }
+        let mut data = json!({
+            "endpoint": device.endpoint.as_str(),
+            "for": format_duration(duration),
+            "until": services.clock.at(now + duration).millis(),
+        });
+        if let Onlooker::Sink(sink) = onlooker
+            && let Some(sink) = services.sinks.get(sink)
+        {
+            data["topic"] = native::device_topic(&sink.configuration.base, &name, "trace").into();
+        }
+        Ok(data)
+    }
+
     fn device_remove(&mut self, body: &Json) -> Result<Json, CommandError> {
         let key = self.named_device(body)?;
         let (services, devices, _) = self.parts();
@@ -307,6 +351,7 @@ fn shell_work(what: &str, body: &Json, role: Role) -> Result<ShellWork, CommandE
                 Some(Json::String(level)) => Some(level.clone()),
                 Some(_) => return Err(CommandError::new(ErrorKind::Invalid, "level is no string")),
             },
+            duration: span(body, DEFAULT_LOG_TIME, MAX_LOG_TIME)?,
         },
         "restart" => ShellWork::Restart,
         _ => {
@@ -316,6 +361,20 @@ fn shell_work(what: &str, body: &Json, role: Role) -> Result<ShellWork, CommandE
     };
     demand(role, least)?;
     Ok(work)
+}
+
+/// The `for` of a request that ends by itself.
+fn span(body: &Json, default: Duration, most: Duration) -> Result<Duration, CommandError> {
+    let invalid = |why: String| CommandError::new(ErrorKind::Invalid, format!("for: {why}"));
+    let duration = match body.get("for") {
+        None | Some(Json::Null) => default,
+        Some(Json::String(text)) => parse_duration(text).map_err(|error| invalid(error.to_string()))?,
+        Some(_) => return Err(invalid("is no text such as \"10m\"".to_owned())),
+    };
+    if duration > most {
+        return Err(invalid(format!("at most {}", format_duration(most))));
+    }
+    Ok(duration)
 }
 
 /// The `file` of a request: a name within one folder, which leads nowhere else.

@@ -28,6 +28,7 @@ use super::journal::Journal;
 use super::services::{Held, Services};
 use super::store::{StoreWrite, StoredState};
 use super::streams::Streams;
+use super::trace::Traces;
 use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
 use crate::instrumentation::gauges::{Gauges, SinkGauges};
 use crate::instrumentation::occurrence::Occurrence;
@@ -117,6 +118,7 @@ impl Core {
             occurrences: Vec::new(),
             refused: std::collections::VecDeque::new(),
             refused_event_at: None,
+            traces: Traces::default(),
             resident_bytes: None,
         };
         let mut devices = Devices::new(&services);
@@ -180,6 +182,10 @@ impl Core {
                 }
             }
             Input::ShellDone { task, answer, trial } => self.shell_done(task, answer, trial.as_ref()),
+            Input::LogLine { line } => {
+                self.services.publish_now("bridge/log", &line);
+                self.services.outputs.push_back(Output::Log { line });
+            }
             Input::ResidentMemory { bytes } => self.services.resident_bytes = Some(bytes),
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);
@@ -202,6 +208,7 @@ impl Core {
         if self.housekeeping_at <= self.services.now {
             self.keep_house();
         }
+        self.services.end_traces();
         self.bridge.handle_timeout(&mut self.services, &mut self.devices);
         self.end_of_input();
     }
@@ -210,7 +217,8 @@ impl Core {
     pub fn next_deadline(&self) -> Instant {
         let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
         let streams = self.services.streams.next_deadline();
-        [self.devices.next_deadline(), sinks, streams, Some(self.bridge.next_deadline(&self.devices))]
+        let traces = self.services.traces.next_deadline();
+        [self.devices.next_deadline(), sinks, streams, traces, Some(self.bridge.next_deadline(&self.devices))]
             .into_iter()
             .flatten()
             .fold(self.housekeeping_at, Instant::min)
@@ -259,9 +267,16 @@ impl Core {
         }
     }
 
-    /// Whether nothing waits for a connected sink, in memory or in flight.
+    /// Whether everything is durable and nothing waits for a connected sink, in memory or in flight.
     pub fn is_delivered(&self) -> bool {
-        self.services.sinks.iter().all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
+        let journal = &self.services.journal;
+        let written = journal.is_broken() || journal.pending().0 == 0;
+        written
+            && self
+                .services
+                .sinks
+                .iter()
+                .all(|sink| !sink.is_connected() || (sink.depth().0 == 0 && sink.in_flight() == 0))
     }
 
     pub(super) fn services(&mut self) -> &mut Services {

@@ -13,13 +13,14 @@ use super::devices::device::Device;
 use super::journal::Journal;
 use super::store::StoreWrite;
 use super::streams::{Address, Streams, address_of};
+use super::trace::Traces;
 use super::vocabulary::{Answer, ConnectionId, Output, Peer, ReceiptId, RequestId, SinkIndex, StreamOrder};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
 use crate::model::command::CommandResult;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
-use crate::model::message::Message;
+use crate::model::message::{Message, QualityOfService};
 use crate::model::object::ObjectModel;
 use crate::model::time::{Instant, WallTime};
 use crate::northbound::layout::native;
@@ -115,6 +116,8 @@ pub struct Services {
     pub refused: VecDeque<RefusedPeer>,
     /// When a refusal was told last: events of refusals are limited, their counts are not.
     pub refused_event_at: Option<Instant>,
+    /// Devices whose messages somebody looks at.
+    pub(super) traces: Traces,
     /// Resident memory of the process, as the host told last.
     pub resident_bytes: Option<u64>,
 }
@@ -142,6 +145,7 @@ impl Services {
 
     /// Sends what [`Self::encode`] made, now. A peer whose connection is gone gets nothing.
     pub fn transmit(&mut self, peer: Peer, bytes: Vec<u8>) {
+        self.trace_outgoing(peer, &bytes);
         let output = if self.is_stream(peer) {
             let Some(stream) = self.streams.get(address_of(peer)) else { return };
             Output::Stream { connection: stream.id, order: StreamOrder::Send(bytes) }
@@ -223,6 +227,18 @@ impl Services {
                 self.retain(index, endpoint, message);
             } else {
                 self.spool(index, endpoint, message);
+            }
+        }
+    }
+
+    /// Sends one JSON body to the same place below the base of every connected sink, now or never.
+    pub fn publish_now(&mut self, leaf: &str, payload: &serde_json::Value) {
+        for index in 0..self.sinks.len() {
+            let Some(sink) = self.sinks.get_mut(index) else { continue };
+            let mut message = native::message(format!("{}/{leaf}", sink.configuration.base), payload, false);
+            message.qos = QualityOfService::AtMostOnce;
+            if sink.is_connected() && !sink.send_now(message) {
+                self.count(Occurrence::BoundReached("max_transient_waiting"));
             }
         }
     }

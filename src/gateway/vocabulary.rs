@@ -5,10 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::configuration::Role;
+use super::devices::observation::Target;
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
@@ -17,7 +19,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
-use crate::model::report::{DeviceFacts, ReportSource, Sample};
+use crate::model::report::{DeviceFacts, Sample};
 use crate::model::time::WallTime;
 use crate::northbound::leshan::Registration;
 
@@ -189,6 +191,11 @@ pub enum Input {
         /// For a dry run: what would be in force. The core adds which observations would change.
         trial: Option<Trial>,
     },
+    /// A line of the log, while somebody asked for them.
+    LogLine {
+        /// `{ts, level, target, message, ..}`.
+        line: serde_json::Value,
+    },
     /// How much memory the process holds, for `bridge/health`.
     ResidentMemory {
         /// Bytes.
@@ -274,7 +281,7 @@ pub enum Query {
     /// Opens (or with zero closes) the join window.
     PermitJoin {
         /// For how long.
-        duration: std::time::Duration,
+        duration: Duration,
     },
     /// Whether every part works.
     Ready,
@@ -409,10 +416,12 @@ pub enum ShellWork {
     },
     /// The configuration in force, without secrets.
     ConfigGet,
-    /// Changes the filter of the log until the next start, and whether lines go to the sinks.
+    /// Changes the filter of the log for a while, and sends its lines to the sinks meanwhile.
     LogLevel {
-        /// A filter in the syntax of `tracing`; `None` leaves it.
+        /// A filter in the syntax of `tracing`; `None`: the configured one again, and no more lines.
         level: Option<String>,
+        /// For how long.
+        duration: Duration,
     },
     /// Ends the process cleanly so that the service manager starts it anew.
     Restart,
@@ -455,15 +464,6 @@ pub enum CommandProgress {
     },
     /// `queued`, or the terminal result, durable.
     Result(CommandResult),
-}
-
-/// The paths of an observation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observed {
-    /// One path.
-    Single(Path),
-    /// Several in one (Observe-Composite), or one asked for that way.
-    Composite(Vec<Path>),
 }
 
 /// What the core wants done.
@@ -560,15 +560,35 @@ pub enum Output {
     Samples {
         /// The device.
         endpoint: Endpoint,
-        /// By which way.
-        source: ReportSource,
-        /// What was observed, for notifications.
-        observed: Option<Observed>,
+        /// What was observed, for notifications; `None`: it came by a Send.
+        observed: Option<Target>,
         /// The samples of one payload.
         samples: Vec<Sample>,
     },
     /// A result of a command, durable: for event streams.
     Result(CommandResult),
+    /// A message to or from a device that is traced, for event streams.
+    Trace {
+        /// The device.
+        endpoint: Endpoint,
+        /// When.
+        ts: WallTime,
+        /// Whether it came from the device.
+        incoming: bool,
+        /// Our address, as far as it is known.
+        local: Option<SocketAddr>,
+        /// The device's address.
+        remote: SocketAddr,
+        /// The CoAP message as it would be in a UDP datagram; payloads that may hold credentials are zeros.
+        bytes: Vec<u8>,
+        /// The same for people: `{ts, direction, remote, type, code, id, token, options, path, payload, summary}`.
+        line: serde_json::Value,
+    },
+    /// A line of the log, for event streams.
+    Log {
+        /// `{ts, level, target, message, ..}`.
+        line: serde_json::Value,
+    },
     /// Do this outside the core, then answer [`Input::ShellDone`].
     Shell {
         /// For the answer.

@@ -39,6 +39,7 @@ mod problem;
 mod publish;
 mod rule;
 mod schema;
+mod starter;
 mod template;
 mod uplink;
 mod wishes;
@@ -52,6 +53,7 @@ pub use plan::{DeviceSettings, ObserveStrategy, Plan, QueueMode, Selection};
 pub use problem::{Compiled, MappingFile, Problem, Severity};
 pub use publish::{OwnMessage, PublishSource, SinkReference};
 pub use schema::json_schema;
+pub use starter::starter;
 pub use uplink::{KeyKind, MappedValue, ReportPolicy, Uplink};
 pub use wishes::{ObservationWish, Provenance, ReadWhen, ReadWish, Wishes};
 

@@ -319,6 +319,8 @@ impl World {
                 // The simulation has no event streams and no files.
                 Output::Value { .. }
                 | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
                 | Output::Registration { .. }
                 | Output::Samples { .. }
                 | Output::Shell { .. } => {}

@@ -318,8 +318,13 @@ impl Gateway {
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
-                Output::Event(_) | Output::Reload | Output::Value { .. } | Output::Result(_) | Output::Shell { .. } => {
-                }
+                Output::Event(_)
+                | Output::Reload
+                | Output::Value { .. }
+                | Output::Result(_)
+                | Output::Trace { .. }
+                | Output::Log { .. }
+                | Output::Shell { .. } => {}
             }
         }
         self.occurrences.extend(self.core.take_occurrences());

@@ -3,6 +3,7 @@
 mod blockwise_rfc7959;
 mod coap_differential;
 mod coap_rfc7252;
+mod coap_tcp_rfc8323;
 mod coap_vectors;
 mod composite_core;
 mod ets;
@@ -15,5 +16,6 @@ mod lwm2m_vectors;
 mod observe_rfc7641;
 mod queue_mode_core;
 mod registration_core;
+pub(crate) mod stream;
 mod vector_table;
 mod vectors;

@@ -185,3 +185,138 @@ fn what_changes_the_gateway_needs_the_role_admin() {
         assert_eq!(error["kind"], "forbidden", "{what}: {error}");
     }
 }
+
+#[test]
+fn log_lines_leave_for_a_while_and_cause_no_further_lines() {
+    let broker = Mosquitto::start();
+    let mut cloud = broker.subscribe("lwm2m/#");
+    let gateway = admin(&broker);
+    let wrong = refused(&broker, &mut cloud, "log/level", json!({ "level": "loud=maybe", "for": "1m" }));
+    assert_eq!(wrong["kind"], "invalid", "{wrong}");
+    let wrong = refused(&broker, &mut cloud, "log/level", json!({ "level": "debug", "for": "48h" }));
+    assert_eq!(wrong["kind"], "invalid", "{wrong}");
+
+    let level = done(&broker, &mut cloud, "log/level", json!({ "level": "trace", "for": "5m" }));
+    assert_eq!((&level["level"], &level["configured"]), (&json!("trace"), &json!("info")), "{level}");
+    assert!(level["until"].is_i64(), "{level}");
+    // Something that is logged: a device that registers.
+    let device = NotifyingDevice::start(gateway.lwm2m_address(), "thermometer", PAUSE);
+    let line = cloud.expect("a line of the log", |topic, payload| {
+        topic == "lwm2m/bridge/log" && payload["fields"]["event"] == "registered"
+    });
+    assert!(!line.retained);
+    assert_eq!((&line.payload["level"], line.payload["ts"].is_i64()), (&json!("info"), true), "{}", line.payload);
+    device.stop();
+
+    let level = done(&broker, &mut cloud, "log/level", json!({ "level": null }));
+    assert_eq!((&level["level"], &level["until"]), (&json!("info"), &Value::Null), "{level}");
+    // Two hundred publications later: each line that a line had caused would be here too.
+    let lines = cloud.collect_until(|_| true).iter().filter(|message| message.topic == "lwm2m/bridge/log").count();
+    assert!(lines < 200, "{lines} lines");
+    let seen = cloud.count();
+    let device = NotifyingDevice::start(gateway.lwm2m_address(), "other", PAUSE);
+    cloud.expect_after(seen, "the event", |topic, payload| {
+        topic == "lwm2m/bridge/event" && payload["event"] == "registered"
+    });
+    done(&broker, &mut cloud, "health", json!({}));
+    assert_eq!(lines, cloud.collect_until(|_| true).iter().filter(|one| one.topic == "lwm2m/bridge/log").count());
+    device.stop();
+}
+
+#[test]
+fn the_log_falls_back_to_its_configured_level_by_itself() {
+    let broker = Mosquitto::start();
+    let mut cloud = broker.subscribe("lwm2m/#");
+    let gateway = admin(&broker);
+    done(&broker, &mut cloud, "log/level", json!({ "level": "debug", "for": "1s" }));
+    gateway.wait_for_log("the level of the log is the configured one again");
+}
+
+#[test]
+fn the_configuration_in_force_is_told_without_secrets() {
+    let broker = Mosquitto::start_with_password("gateway", "hunter2");
+    let mut cloud = broker.subscribe("lwm2m/#");
+    let _gateway = Setup::new(&broker).file(MAPPING_FILE, WARMTH).start();
+    let config = done(&broker, &mut cloud, "config/get", json!({}));
+    assert!(!config.to_string().contains("hunter2"), "{config}");
+    let sink = &config["sink"]["local"];
+    assert_eq!((&sink["username"], &sink["password"]), (&json!("gateway"), &json!("***")), "{config}");
+    assert_eq!(sink["url"], format!("mqtt://127.0.0.1:{}", broker.port()), "{config}");
+    assert_eq!(config["lwm2m"]["max_retransmit"], 4, "a default: {config}");
+    assert_eq!(config["gateway"]["name"], "under-test", "{config}");
+}
+
+#[test]
+fn a_restart_is_answered_and_ends_the_process_cleanly_for_its_supervisor() {
+    let broker = Mosquitto::start();
+    let mut cloud = broker.subscribe("lwm2m/#");
+    let mut gateway = admin(&broker);
+    let device = NotifyingDevice::start(gateway.lwm2m_address(), "thermometer", PAUSE);
+    expect_key(&mut cloud, 0, "warmth");
+    for round in 1..=2 {
+        let seen = cloud.count();
+        done(&broker, &mut cloud, "restart", json!({}));
+        cloud.expect_after(seen, "the goodbye", |topic, payload| {
+            topic == "lwm2m/bridge/state" && payload["state"] == "offline"
+        });
+        assert_eq!(gateway.exit_code(), Some(0), "restart {round}");
+        // What a supervisor does.
+        let seen = cloud.count();
+        gateway.restart();
+        cloud.expect_after(seen, "it is back", |topic, payload| {
+            topic == "lwm2m/bridge/state" && payload["state"] == "online"
+        });
+        let seen = cloud.count();
+        expect_key(&mut cloud, seen, "warmth");
+    }
+    device.stop();
+}
+
+#[test]
+fn a_traced_device_shows_its_exchanges_until_the_time_is_over() {
+    let broker = Mosquitto::start();
+    let mut cloud = broker.subscribe("lwm2m/#");
+    let gateway = Setup::new(&broker).file(MAPPING_FILE, WARMTH).start();
+    let device = NotifyingDevice::start(gateway.lwm2m_address(), "thermometer", PAUSE);
+    expect_key(&mut cloud, 0, "warmth");
+    assert!(!cloud.has_seen(|topic, _| topic.ends_with("/trace")), "nobody asked");
+
+    let unknown = refused(&broker, &mut cloud, "device/trace", json!({ "device": "nobody" }));
+    assert_eq!(unknown["kind"], "unknown_device", "{unknown}");
+    let traced = done(&broker, &mut cloud, "device/trace", json!({ "device": "thermometer", "for": "1m" }));
+    assert_eq!(traced["topic"], "lwm2m/thermometer/trace", "{traced}");
+    let is_line = |topic: &str| topic == "lwm2m/thermometer/trace";
+    let notification = cloud.expect("a notification", |topic, payload| {
+        is_line(topic) && payload["direction"] == "in" && payload["code"] == "2.05" && payload["type"] == "CON"
+    });
+    assert!(!notification.retained);
+    let line = notification.payload;
+    assert_eq!(line["path"], "/3303/0/5700", "{line}");
+    assert_eq!(line["payload"]["format"], "senml-json", "{line}");
+    assert!(line["payload"]["content"]["records"][0]["value"].is_number(), "{line}");
+    let acknowledged = cloud.expect("its acknowledgement", |topic, payload| {
+        is_line(topic) && payload["direction"] == "out" && payload["type"] == "ACK" && payload["id"] == line["id"]
+    });
+    assert_eq!(acknowledged.payload["code"], "0.00");
+
+    let command = json!({ "id": "r1", "operation": "read", "path": "/3303/0/5700" });
+    broker.publish("lwm2m/thermometer/command", &command);
+    let request = cloud.expect("the request", |topic, payload| {
+        is_line(topic) && payload["direction"] == "out" && payload["code"] == "0.01"
+    });
+    let answer = cloud.expect("its answer", |topic, payload| {
+        is_line(topic) && payload["direction"] == "in" && payload["token"] == request.payload["token"]
+    });
+    assert_eq!((&answer.payload["type"], &answer.payload["path"]), (&json!("ACK"), &json!("/3303/0/5700")));
+
+    done(&broker, &mut cloud, "device/trace", json!({ "device": "thermometer", "for": "0s" }));
+    let last = cloud.expect("the end", |topic, payload| is_line(topic) && payload["ended"] == true);
+    assert!(last.payload["lines"].as_u64().is_some_and(|lines| lines >= 4), "{}", last.payload);
+    let seen = cloud.count();
+    expect_key(&mut cloud, seen, "warmth");
+    expect_key(&mut cloud, seen + 1, "warmth");
+    cloud.collect_until(|_| true);
+    let late = cloud.collect_until(|_| true).iter().skip(seen).filter(|message| is_line(&message.topic)).count();
+    assert_eq!(late, 0, "the window is closed");
+    device.stop();
+}

@@ -13,15 +13,18 @@ mod folder;
 mod reload;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
 use super::knowledge;
+use super::logging::LogControl;
 use crate::config::Settings;
 use crate::gateway::vocabulary::{Input, ShellWork, TaskId, Trial};
+use crate::io::clock::{monotonic_now, wall_now};
 use crate::io::{InputSender, files};
 use crate::model::command::{CommandError, ErrorKind};
+use crate::model::units::format_duration;
 use folder::Folder;
 pub use reload::{first_problem, tell_problems};
 
@@ -72,10 +75,11 @@ impl ShellHandle {
 ///
 /// # Errors
 /// If the system gives no thread.
-pub fn start(settings: Settings, inputs: InputSender) -> std::io::Result<ShellHandle> {
+pub fn start(settings: Settings, log: LogControl, inputs: InputSender) -> std::io::Result<ShellHandle> {
     let (orders, receiver) = sync_channel(MAX_ORDERS);
     let models = files::fingerprint(&settings.gateway.models);
-    let shell = Shell { settings, inputs, models };
+    log.connect(inputs.clone());
+    let shell = Shell { settings, log, log_until: None, inputs, models };
     std::thread::Builder::new().name("shell".to_owned()).spawn(move || shell.run(&receiver))?;
     Ok(ShellHandle { orders })
 }
@@ -96,6 +100,9 @@ impl From<Result<Json, CommandError>> for Done {
 
 struct Shell {
     settings: Settings,
+    log: LogControl,
+    /// When the log is filtered as configured again.
+    log_until: Option<Instant>,
     inputs: InputSender,
     /// Fingerprint of the models folder as it was read last.
     models: u64,
@@ -104,7 +111,9 @@ struct Shell {
 impl Shell {
     fn run(mut self, orders: &Receiver<Order>) {
         loop {
-            match orders.recv_timeout(MODELS_INTERVAL) {
+            self.end_log_time();
+            let log_time = self.log_until.map(|until| until.saturating_duration_since(monotonic_now()));
+            match orders.recv_timeout(log_time.unwrap_or(MODELS_INTERVAL).min(MODELS_INTERVAL)) {
                 Ok(Order::Work(task, work)) => {
                     let Done { answer, trial, mut news } = self.work(work);
                     news.push(Input::ShellDone { task, answer, trial });
@@ -138,14 +147,33 @@ impl Shell {
             ShellWork::ModelList => Folder::Models.list(&self.settings).into(),
             ShellWork::ModelGet { file } => Folder::Models.get(&self.settings, &file).into(),
             ShellWork::ModelPut { file, text, dry_run } => self.put(Folder::Models, &file, text.as_deref(), dry_run),
-            ShellWork::ConfigGet => {
-                Err(CommandError::new(ErrorKind::NotSupported, "config/get is not served by this version")).into()
-            }
-            ShellWork::LogLevel { .. } => {
-                Err(CommandError::new(ErrorKind::NotSupported, "log/level is not served by this version")).into()
-            }
+            ShellWork::ConfigGet => Ok(self.settings.in_force.clone()).into(),
+            ShellWork::LogLevel { level, duration } => self.log_level(level.as_deref(), duration).into(),
             // The host ends its loop once this answer is on its way.
             ShellWork::Restart => Ok(json!({})).into(),
+        }
+    }
+
+    fn log_level(&mut self, level: Option<&str>, duration: Duration) -> Result<Json, CommandError> {
+        let configured = self.log.configured().to_owned();
+        let Some(level) = level.filter(|_| !duration.is_zero()) else {
+            self.log_until = None;
+            self.log.reset();
+            return Ok(json!({ "level": configured, "configured": configured, "until": null }));
+        };
+        let changed = self.log.change(level, duration);
+        changed.map_err(|error| CommandError::new(ErrorKind::Invalid, format!("level: {error}")))?;
+        self.log_until = Some(monotonic_now() + duration);
+        let until = wall_now().shifted(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)).millis();
+        tracing::info!(level, r#for = %format_duration(duration), "the level of the log was changed by request");
+        Ok(json!({ "level": level, "configured": configured, "until": until, "for": format_duration(duration) }))
+    }
+
+    fn end_log_time(&mut self) {
+        if self.log_until.is_some_and(|until| until <= monotonic_now()) {
+            self.log_until = None;
+            self.log.reset();
+            tracing::info!(level = self.log.configured(), "the level of the log is the configured one again");
         }
     }
 

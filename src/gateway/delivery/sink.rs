@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::retained::Retained;
 use super::spool::{Spool, SpoolBounds};
+use super::transient::Transient;
 use crate::gateway::configuration::SinkConfiguration;
 use crate::gateway::store::{RetainedRow, SpoolExtent, SpoolRow, StoreSequence, StoreWrite};
 use crate::gateway::vocabulary::{DeliveryId, Output, SinkIndex};
@@ -70,6 +71,7 @@ pub struct SinkDelivery {
     connection: Option<Connection>,
     spool: Spool,
     retained: Retained,
+    transient: Transient,
     sent_rows: VecDeque<SentRow>,
     sent_retained: HashMap<DeliveryId, RetainedRow>,
     next_delivery: u64,
@@ -115,6 +117,7 @@ impl SinkDelivery {
             connection: None,
             spool: Spool::new(bounds, extent),
             retained: Retained::default(),
+            transient: Transient::default(),
             sent_rows: VecDeque::new(),
             sent_retained: HashMap::new(),
             next_delivery: 0,
@@ -186,6 +189,11 @@ impl SinkDelivery {
         }
     }
 
+    /// Sends a message now or never; `false` if it was dropped.
+    pub fn send_now(&mut self, message: Message) -> bool {
+        self.connection.is_some() && self.transient.push(message)
+    }
+
     /// The wall clock was set: estimated rows of this run are corrected by `delta_millis` when they leave. Returns the
     /// corrections to keep.
     pub fn correct_clock(&mut self, delta_millis: i64) -> Option<&[ClockCorrection]> {
@@ -215,6 +223,7 @@ impl SinkDelivery {
         let unacknowledged = std::mem::take(&mut self.sent_rows);
         self.spool.rewind(unacknowledged.into_iter().filter(|sent| !sent.acknowledged).map(|sent| sent.row));
         self.sent_retained.clear();
+        self.transient.clear();
     }
 
     /// The broker has a message.
@@ -232,6 +241,9 @@ impl SinkDelivery {
     }
 
     fn finish(&mut self, now: Instant, delivery: DeliveryId, write: &mut impl FnMut(StoreWrite)) -> bool {
+        if self.transient.finish(delivery) {
+            return true;
+        }
         if let Some(row) = self.sent_retained.remove(&delivery) {
             if row.message.payload.is_empty() {
                 let sink = self.configuration.name.clone();
@@ -345,6 +357,15 @@ impl SinkDelivery {
                 self.dropped(1, "too_large", detail);
                 // Counts as settled; its deletion rides along with the next batch.
                 self.finish(Instant::ZERO, delivery, &mut |_| {});
+                continue;
+            }
+            emit(Output::Publish { sink: self.index, delivery, message });
+        }
+        while let Some(message) = self.transient.pop(DeliveryId(self.next_delivery)) {
+            let delivery = DeliveryId(self.next_delivery);
+            self.next_delivery += 1;
+            if message.topic.len() + message.payload.len() + Self::PACKET_OVERHEAD_BYTES > max_packet_bytes {
+                self.transient.finish(delivery);
                 continue;
             }
             emit(Output::Publish { sink: self.index, delivery, message });

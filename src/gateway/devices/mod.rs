@@ -317,6 +317,7 @@ impl Devices {
                 return;
             }
         };
+        self.trace_incoming(services, peer, &message);
         match (message.message_type, message.code) {
             (MessageType::Acknowledgement, Code::EMPTY) => self.handle_acknowledgement(services, peer, message.id),
             (MessageType::Reset, _) => self.handle_reset(services, peer, message.id),
@@ -325,6 +326,35 @@ impl Devices {
             (_, code) if code.is_request() => self.handle_request_message(services, peer, &message, bytes.len()),
             _ => self.handle_response(services, peer, message, bytes.len()),
         }
+    }
+
+    /// The device that a message is from, as far as it says before anything is done with it.
+    pub(super) fn sender_of(&self, peer: Peer, message: &Message) -> Option<&Device> {
+        let place = (peer.listener, peer.remote);
+        let by_message = if message.code.is_request() {
+            let path = message.uri_path();
+            match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["rd"] => {
+                    let query = message.uri_query().unwrap_or_default();
+                    let endpoint = query.iter().find_map(|argument| argument.strip_prefix("ep="));
+                    endpoint.and_then(|endpoint| self.key_of_endpoint(endpoint))
+                }
+                ["rd", location] => self.by_location.get(*location).copied(),
+                _ => None,
+            }
+        } else if message.code.is_response() {
+            self.tokens.get(&message.token).map(|owner| match owner {
+                TokenOwner::Exchange(key) | TokenOwner::Observation(key, _) => *key,
+            })
+        } else {
+            self.outstanding.get(&(peer.listener, peer.remote, message.id)).copied()
+        };
+        self.table.get(by_message.or_else(|| self.by_address.get(&place).copied())?)
+    }
+
+    /// What a token stands for.
+    pub(super) fn owner_of_token(&self, token: Token) -> Option<&TokenOwner> {
+        self.tokens.get(&token)
     }
 
     /// RFC 7252 section 4.2: a malformed confirmable message is rejected with a reset; another version is ignored.

@@ -11,7 +11,7 @@ use super::exchange::ActiveExchange;
 use super::observation::{Observation, Phase, Target};
 use super::{Devices, TokenOwner};
 use crate::gateway::services::{Held, Services};
-use crate::gateway::vocabulary::{Observed, Peer};
+use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::attributes::NotificationAttributes;
 use crate::model::event::EventKind;
@@ -122,11 +122,7 @@ impl Devices {
                     self.list_end_devices(services, key, &samples);
                 }
                 if source == ReportSource::Notify {
-                    let observed = match target {
-                        Target::Path(path) => Observed::Single(*path),
-                        Target::Composite(paths) => Observed::Composite(paths.to_vec()),
-                    };
-                    self.tell_samples(services, key, source, Some(observed), &samples);
+                    self.tell_samples(services, key, Some(target), &samples);
                 }
                 self.report(services, key, &samples, source, by_command);
             }

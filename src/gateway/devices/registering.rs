@@ -328,6 +328,7 @@ impl Devices {
         self.tell_registration(services, key, kind);
         self.end_end_devices(services, key, kind, reason);
         if let Some(device) = self.table.get_mut(key) {
+            services.streams.leave(services.now, device.peer, key);
             if let Some(registration) = device.registration.take() {
                 self.by_location.remove(&registration.location);
             }

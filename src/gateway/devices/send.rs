@@ -32,7 +32,7 @@ impl Devices {
         let mut reply = match self.decode_send(services, key, format, body) {
             Ok(by_device) => {
                 for (owner, samples) in by_device {
-                    self.tell_samples(services, owner, ReportSource::Send, None, &samples);
+                    self.tell_samples(services, owner, None, &samples);
                     self.report(services, owner, &samples, ReportSource::Send, false);
                 }
                 Reply::when_durable(Code::CHANGED)

@@ -117,6 +117,7 @@ impl Devices {
     ) {
         services.count(Occurrence::DatagramReceived);
         message.id = id.message_id();
+        self.trace_incoming(services, peer, &message);
         if message.code.is_request() {
             self.handle_request(services, peer, &message, bytes);
             return;

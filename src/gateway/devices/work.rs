@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Devices;
 use super::TokenOwner;
+use super::commands::Silence;
 use super::device::{Device, State, is_update_trigger};
 use super::exchange::{ActiveExchange, Job, Sending};
 use super::observation::{Phase, Target};
@@ -353,7 +354,8 @@ impl Devices {
             self.continue_request(services, key, active, receiving);
             return;
         }
-        if !acknowledged && !active.tried_other_words && !out_of_time {
+        let silent = !acknowledged && active.exchange.other_token().is_none();
+        if silent && !active.tried_other_words && !out_of_time {
             if let Some(alternate) = device.alternate_peer.take() {
                 // Heard from elsewhere since it registered: a NAT may have moved it.
                 active.tried_other_words = true;
@@ -380,7 +382,12 @@ impl Devices {
         ));
         let queue_mode = device.in_queue_mode();
         if let Job::Command { id } = &active.job {
-            self.command_unanswered(services, key, id, acknowledged, queue_mode);
+            let silence = match active.exchange.other_token() {
+                Some(theirs) => Silence::OtherToken { ours: active.exchange.token(), theirs },
+                None if acknowledged => Silence::AfterAcknowledgement,
+                None => Silence::Complete,
+            };
+            self.command_unanswered(services, key, id, silence, queue_mode);
         }
         if let (Job::Observe { target: Target::Composite(_) }, true) = (&active.job, acknowledged) {
             // Some clients acknowledge a FETCH and then say nothing; what they take is tried next.

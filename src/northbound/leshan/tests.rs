@@ -457,6 +457,17 @@ fn what_belongs_to_an_operation_stands_beside_its_status() {
 }
 
 #[test]
+fn the_end_of_an_observation_that_is_none_is_an_error_only_where_the_device_is_told() {
+    let nothing = || Outcome::failed(ErrorKind::Invalid, "path /3/0/9 is not observed");
+    assert_eq!(told("DELETE", "3/0/9/observe", nothing()), Reply::Empty);
+    assert_eq!(told("DELETE", "3/0/9/observe", Outcome::Queued), Reply::Empty, "needs no device that listens");
+    let Reply::Text(refusal) = told("DELETE", "3/0/9/observe?active", nothing()) else { panic!() };
+    assert_eq!((refusal.status, refusal.text.as_str()), (404, "no observation for path /3/0/9 for  client 'ep'"));
+    let Reply::Text(refusal) = told("DELETE", "composite/observe?paths=/3,/1&active", nothing()) else { panic!() };
+    assert_eq!(refusal.text, "no composite observation for paths [/3, /1] for  client 'ep'");
+}
+
+#[test]
 fn what_never_reached_the_device_has_a_status_and_a_line_of_text() {
     let failed = |kind| Outcome::Failed { code: None, error: Some(CommandError::new(kind, "why")) };
     for (outcome, status, text) in [
