@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::secret::{PemFile, Secret};
 use super::url::BrokerUrl;
-use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, SinkConfiguration, Transport};
+use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport};
+use crate::io::http::Tls;
 
 /// Everything a configuration says.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +96,25 @@ impl Lwm2mSettings {
 /// `[http]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// Addresses of the API; loopback only.
+    /// Addresses of the API; loopback only while there are no tokens.
     pub listen: Vec<SocketAddr>,
+    /// Certificate and key: HTTPS instead of HTTP.
+    pub tls: Option<Tls>,
+    /// Web origins that may use the API from a browser; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// `[http.token.*]` by name.
+    pub tokens: Vec<HttpToken>,
+}
+
+/// `[http.token.*]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpToken {
+    /// Its name, for the log.
+    pub name: String,
+    /// What requests with it may do.
+    pub role: Role,
+    /// What requests prove themselves by.
+    pub secret: Secret,
 }
 
 /// `[broker]`: the embedded MQTT broker.

@@ -10,7 +10,7 @@ use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
 use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
-use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
+use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
 use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
@@ -19,7 +19,7 @@ use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files;
-use crate::io::http::HttpServer;
+use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
 use crate::io::tcp::TcpConnections;
@@ -46,6 +46,8 @@ pub struct Gateway {
     pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
+    /// `http`, or `https` with a certificate.
+    pub http_scheme: &'static str,
 }
 
 impl Gateway {
@@ -92,7 +94,7 @@ impl Gateway {
         let http = if settings.http.listen.is_empty() {
             None
         } else {
-            let server = HttpServer::start(&settings.http.listen, inputs.clone(), metrics.clone());
+            let server = HttpServer::start(http_configuration(&settings.http), inputs.clone(), metrics.clone());
             Some(server.map_err(|error| format!("http.listen {:?}: {error}", settings.http.listen))?)
         };
         let clock = RunClock::start();
@@ -118,7 +120,10 @@ impl Gateway {
             .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
+        let events = http.as_ref().map(HttpServer::events);
+        let traces = http.as_ref().map(HttpServer::traces);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
+        let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
         let host = Host {
             core,
             clock,
@@ -130,6 +135,8 @@ impl Gateway {
             inputs: receiver,
             answers,
             shell: shell.clone(),
+            events,
+            traces,
             metrics,
             told_clock,
         };
@@ -142,6 +149,7 @@ impl Gateway {
             lwm2m_addresses,
             lwm2m_uris,
             http_addresses,
+            http_scheme,
         })
     }
 
@@ -184,6 +192,19 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListe
         }
     }
     Ok((udp, tcp))
+}
+
+fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {
+    HttpConfiguration {
+        listen: settings.listen.clone(),
+        tls: settings.tls.clone(),
+        tokens: settings
+            .tokens
+            .iter()
+            .map(|token| Token::new(&token.name, token.role, token.secret.expose()))
+            .collect(),
+        cors_origins: settings.cors_origins.clone(),
+    }
 }
 
 fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguration {

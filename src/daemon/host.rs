@@ -17,8 +17,10 @@ use crate::gateway::core::Core;
 use crate::gateway::store::{SinkName, StoreBatch};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
+use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
+use crate::io::http::{EventSender, StreamEvent, TraceLine, TraceSender};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::tcp::TcpConnections;
@@ -71,6 +73,10 @@ pub struct Host {
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
     /// Files, log and process.
     pub shell: ShellHandle,
+    /// Where events for streams go.
+    pub events: Option<EventSender>,
+    /// Where lines of traced devices go.
+    pub traces: Option<TraceSender>,
     /// Counters.
     pub metrics: Metrics,
     /// The wall clock as the core was told it.
@@ -180,6 +186,7 @@ impl Host {
                     if let Some(answers) = &self.answers
                         && answers.try_send((request, answer)).is_err()
                     {
+                        self.metrics.record(&Occurrence::BoundReached("http_answers"), &self.sink_names);
                         tracing::warn!("an API caller is gone or too many answers wait");
                     }
                 }
@@ -191,14 +198,21 @@ impl Host {
                         reason = event.reason,
                         "event"
                     );
+                    turn.events.push(StreamEvent::Bridge(event));
                 }
-                // Nobody listens to streams yet.
-                Output::Value { .. }
-                | Output::Result(_)
-                | Output::Trace { .. }
-                | Output::Log { .. }
-                | Output::Registration { .. }
-                | Output::Samples { .. } => {}
+                Output::Value { endpoint, path, key, value, ts } => {
+                    turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
+                }
+                Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
+                Output::Log { line } => turn.events.push(StreamEvent::Log(line)),
+                Output::Trace { endpoint, local, bytes, mut line, .. } => {
+                    if let Some(traces) = &self.traces {
+                        line["local"] = local.map(|local| local.to_string()).into();
+                        line["raw"] = data_encoding::HEXLOWER.encode(&bytes).into();
+                        traces.send(TraceLine { endpoint, line });
+                    }
+                }
+                Output::Registration { .. } | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);
@@ -242,6 +256,13 @@ impl Host {
         }
         for listener in &mut self.listeners {
             listener.flush();
+        }
+        let events = std::mem::take(&mut turn.events);
+        if let Some(streams) = &self.events
+            && !events.is_empty()
+            && !streams.send(events)
+        {
+            self.metrics.record(&Occurrence::BoundReached("event_stream"), &self.sink_names);
         }
         for occurrence in self.core.take_occurrences() {
             self.metrics.record(&occurrence, &self.sink_names);
@@ -319,6 +340,7 @@ struct Turn {
     restart: Option<TaskId>,
     /// Whether it was answered, so that the process may end.
     restarting: bool,
+    events: Vec<StreamEvent>,
 }
 
 impl Turn {

@@ -85,7 +85,7 @@ async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Re
         tracing::info!("LwM2M listens on {uri}");
     }
     for address in &gateway.http_addresses {
-        tracing::info!("HTTP listens on http://{address}");
+        tracing::info!("HTTP listens on {}://{address}", gateway.http_scheme);
     }
     notify_service_manager(&[sd_notify::NotifyState::Ready]);
     let reloading = async {
