@@ -11,6 +11,7 @@
 //! with tokens each request has the role of its token ([`guard`]). Connections, handshakes, waiting questions, bodies,
 //! streams and times are bounded; see the constants.
 
+pub mod api_client;
 pub mod client;
 mod error;
 mod events;

@@ -53,13 +53,7 @@ pub(super) struct Access {
 }
 
 impl Api {
-    pub(super) fn new(
-        core: Asker,
-        events: Events,
-        traces: Gallery,
-        metrics: Metrics,
-        request_time: Duration,
-    ) -> Self {
+    pub(super) fn new(core: Asker, events: Events, traces: Gallery, metrics: Metrics, request_time: Duration) -> Self {
         let bodies = Arc::new(Semaphore::new(body_permits()));
         Self { core, events, metrics, request_time, bodies, streams: Arc::new(Semaphore::new(MAX_STREAMS)), traces }
     }
