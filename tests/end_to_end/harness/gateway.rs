@@ -197,6 +197,21 @@ impl Gateway {
         command
     }
 
+    /// The same binary without any argument yet, and with nothing in its environment that leads elsewhere.
+    pub(crate) fn bare_command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.current_dir(self.folder.path());
+        for variable in ["LWM2MQTT_CONFIG", "LWM2MQTT_URL", "LWM2MQTT_TOKEN"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// The path of a file beside the configuration.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Writes a file beside the configuration.
     pub(crate) fn write_file(&self, name: &str, text: &str) {
         fs::write(self.folder.path().join(name), text).expect("a writable folder");
