@@ -13,7 +13,7 @@ use super::*;
 use crate::config::ReadError;
 use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
-use crate::io::http::HttpServer;
+use crate::io::http::{HttpConfiguration, HttpServer};
 
 mod decode;
 mod mappings;
@@ -171,7 +171,9 @@ fn explain_tells_the_value_it_assumed_and_what_becomes_of_it() {
 /// A gateway whose core answers `PermitJoin` and knows one device.
 fn gateway() -> (HttpServer, String) {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(4);
-    let server = HttpServer::start(&["127.0.0.1:0".parse().unwrap()], core, Metrics::new()).unwrap();
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    let server =
+        HttpServer::start(HttpConfiguration { listen, ..HttpConfiguration::default() }, core, Metrics::new()).unwrap();
     let answers = server.answers();
     std::thread::spawn(move || {
         while let Some(batch) = inputs.blocking_recv() {

@@ -9,6 +9,7 @@ mod in_force;
 mod models;
 mod problem;
 mod read;
+mod read_http;
 mod read_sink;
 mod schema;
 mod secret;
@@ -27,8 +28,8 @@ pub use problem::Problem;
 pub use schema::json_schema;
 pub use secret::{PemFile, Secret};
 pub use settings::{
-    BrokerSettings, GatewaySettings, HttpSettings, LogFormat, LogSettings, Lwm2mSettings, MqttVersion, Settings,
-    SinkSettings, StoreSettings,
+    BrokerSettings, GatewaySettings, HttpSettings, HttpToken, LogFormat, LogSettings, Lwm2mSettings, MqttVersion,
+    Settings, SinkSettings, StoreSettings,
 };
 pub use url::{BrokerUrl, Transport};
 

@@ -5,10 +5,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::read_http::read_http;
 use super::read_sink::read_sinks;
 use super::section::Section;
 use super::settings::{
-    BrokerSettings, GatewaySettings, HttpSettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
+    BrokerSettings, GatewaySettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
 };
 use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, StreamConfiguration, UnknownDevices};
 use crate::mapping::QueueMode;
@@ -252,63 +253,6 @@ fn read_bootstrap(section: &mut Section<'_, '_>) {
     if section.is_present() && listens {
         section.problem("", "the bootstrap server is not yet served", "leave this section out");
     }
-}
-
-fn read_http(section: &mut Section<'_, '_>) -> HttpSettings {
-    let listen = section.listeners("listen", "127.0.0.1:8080", "Addresses of the HTTP API.");
-    let _ = section.optional_text("certificate", "PEM file with a certificate chain; with private_key: HTTPS.");
-    let _ = section.optional_text("private_key", "PEM file with its private key.");
-    section.not_yet_served("certificate", "HTTPS is");
-    section.not_yet_served("private_key", "HTTPS is");
-    if !section.texts("cors_origins", "Web origins that may use the API from a browser.").is_empty() {
-        section.not_yet_served("cors_origins", "CORS is");
-    }
-    let networks = section.texts("webhook_allow", "Local networks that web hooks may reach.");
-    for network in &networks {
-        if !is_network(network) {
-            let message = format!("\"{}\" is no network", network.escape_debug());
-            section.problem("webhook_allow", message, "write it like \"127.0.0.0/8\"");
-        }
-    }
-    if !networks.is_empty() {
-        section.not_yet_served("webhook_allow", "web hooks are");
-    }
-    for (key, meaning) in [
-        ("leshan_listen", "Addresses of the Leshan-compatible API."),
-        ("leshan_bootstrap_listen", "Addresses of the Leshan-compatible bootstrap API."),
-    ] {
-        if !section.listeners(key, "off", meaning).is_empty() {
-            section.not_yet_served(key, "the Leshan-compatible API is");
-        }
-    }
-    for name in section.names("token") {
-        section.named("token", &name, |token| {
-            let _ = token.choice("role", "viewer", &ROLES, "What requests with this token may do.");
-            let _ = token.secret("secret", "The token.");
-            if !token.is_describing() {
-                token.problem(
-                    "",
-                    "tokens are not yet served",
-                    "leave this section out; the API answers on loopback only",
-                );
-            }
-        });
-    }
-    for address in listen.iter().filter(|address| !address.ip().is_loopback()) {
-        let message = format!("{address} is reachable from outside, and nothing would protect the API there");
-        section.problem("listen", message, "listen on loopback, such as \"127.0.0.1:8080\"");
-    }
-    HttpSettings { listen }
-}
-
-const ROLES: [(&str, ()); 3] = [("viewer", ()), ("operator", ()), ("admin", ())];
-
-/// An IP address with a prefix length, or alone.
-fn is_network(text: &str) -> bool {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= most))
 }
 
 fn read_broker(section: &mut Section<'_, '_>) -> BrokerSettings {

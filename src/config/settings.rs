@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::secret::{PemFile, Secret};
 use super::url::BrokerUrl;
-use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, SinkConfiguration, Transport};
+use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport};
+use crate::io::http::Tls;
 
 /// Everything a configuration says.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +96,27 @@ impl Lwm2mSettings {
 /// `[http]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// Addresses of the API; loopback only.
+    /// Addresses of the API; loopback only while there are no tokens.
     pub listen: Vec<SocketAddr>,
+    /// Certificate and key: HTTPS instead of HTTP.
+    pub tls: Option<Tls>,
+    /// Web origins that may use the API from a browser; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// `[http.token.*]` by name.
+    pub tokens: Vec<HttpToken>,
+    /// Addresses of the Leshan-compatible API; loopback only while there are no tokens.
+    pub leshan_listen: Vec<SocketAddr>,
+}
+
+/// `[http.token.*]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpToken {
+    /// Its name, for the log.
+    pub name: String,
+    /// What requests with it may do.
+    pub role: Role,
+    /// What requests prove themselves by.
+    pub secret: Secret,
 }
 
 /// `[broker]`: the embedded MQTT broker.
@@ -160,7 +180,7 @@ impl Settings {
             limits: self.limits.clone(),
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
-            streams_samples: false,
+            streams_samples: !self.http.leshan_listen.is_empty(),
             listeners: self.lwm2m.listeners().map(|(carries, at)| format!("{}://{at}", carries.scheme())).collect(),
             transports: self.lwm2m.listeners().map(|(transport, _)| transport).collect(),
         }

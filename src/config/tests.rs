@@ -259,7 +259,7 @@ fn the_shipped_file_shows_exactly_the_defaults() {
 
 #[test]
 fn the_shipped_file_shows_every_key_that_is_served() {
-    const TO_COME: [&str; 18] = [
+    const TO_COME: [&str; 14] = [
         "lwm2m.certificate",
         "lwm2m.private_key",
         "lwm2m.trust",
@@ -272,23 +272,24 @@ fn the_shipped_file_shows_every_key_that_is_served() {
         "bootstrap.tcp",
         "bootstrap.tls",
         "bootstrap.unknown_devices",
-        "http.certificate",
-        "http.private_key",
-        "http.cors_origins",
         "http.webhook_allow",
-        "http.leshan_listen",
         "http.leshan_bootstrap_listen",
     ];
     let shipped = include_str!("../../config.toml");
     for schema::KeyDescription { section, key, .. } in schema::describe() {
         let name = format!("{section}.{key}");
-        if section == "http.token.*" || TO_COME.contains(&name.as_str()) {
+        if TO_COME.contains(&name.as_str()) {
             continue;
         }
         let heading = section.strip_suffix(".queue").unwrap_or(&section).replace("sink.*", "sink.local");
-        let heading = format!("[{}]", heading.replace("user.*", "user.alice"));
-        let part = shipped.split_once(&heading).map_or(shipped, |(_, part)| part);
-        let part = if heading.contains("user") { part } else { part.split("\n[").next().unwrap_or(part) };
+        let heading = format!("[{}]", heading.replace("user.*", "user.alice").replace("token.*", "token.ops"));
+        let below = shipped.split_once(&heading).filter(|_| !section.is_empty());
+        let part = below.map_or(shipped, |(_, part)| part);
+        let part = if heading.contains("user") || heading.contains("token") {
+            part
+        } else {
+            part.split("\n[").next().unwrap_or(part)
+        };
         assert!(part.contains(&format!("{key} = ")), "{name}");
     }
 }
@@ -311,4 +312,84 @@ fn hostile_texts_are_refused_without_harm() {
     let name = format!("LWM2MQTT__{}A", "A__".repeat(10_000));
     let loaded = load_from(None, &[], &[(&name, "1"), ("LWM2MQTT__LOG__LEVEL", &"[".repeat(100_000))]);
     assert_eq!(loaded.settings, None);
+}
+
+/// A self-signed certificate with its key, both PEM.
+fn self_signed() -> (String, String) {
+    use openssl::{asn1, bn, ec, hash, nid, pkey, x509};
+    let group = ec::EcGroup::from_curve_name(nid::Nid::X9_62_PRIME256V1).unwrap();
+    let key = pkey::PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
+    let mut name = x509::X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", "localhost").unwrap();
+    let name = name.build();
+    let mut builder = x509::X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_serial_number(&bn::BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&asn1::Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&asn1::Asn1Time::days_from_now(1).unwrap()).unwrap();
+    builder.sign(&key, hash::MessageDigest::sha256()).unwrap();
+    let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
+    (text(builder.build().to_pem().unwrap()), text(key.private_key_to_pem_pkcs8().unwrap()))
+}
+
+fn http_problems(text: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let mut files = files.to_vec();
+    files.push(("/etc/c.toml", text));
+    let loaded = load_from(Some("/etc/c.toml"), &files, &[]);
+    loaded.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_api_leaves_loopback_only_with_a_token() {
+    let beyond = "[http]\nlisten = \"0.0.0.0:8080\"\n";
+    let problems = http_problems(beyond, &[]);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("c.toml:2") && problems[0].contains("add [http.token.NAME]"), "{problems:?}");
+    let text = format!("{beyond}[http.token.ops]\nrole = \"admin\"\nsecret = {{ file = \"ops.token\" }}\n");
+    let files = [("/etc/c.toml", text.as_str()), ("/etc/ops.token", "open sesame\n")];
+    let problems = http_problems(&text, &files[1..]);
+    assert!(problems[0].contains("http.token.ops.secret: has characters that no header can carry"), "{problems:?}");
+    let files = [("/etc/c.toml", text.as_str()), ("/etc/ops.token", "open-sesame\n")];
+    let settings = settings(load_from(Some("/etc/c.toml"), &files, &[]));
+    let [token] = settings.http.tokens.as_slice() else { panic!("one token") };
+    assert_eq!((token.name.as_str(), token.role, token.secret.expose()), ("ops", Role::Admin, "open-sesame"));
+    assert!(!format!("{settings:?}").contains("sesame"));
+}
+
+#[test]
+fn tokens_have_a_secret_of_their_own() {
+    for (text, told) in [
+        ("[http.token.a]\nrole = \"admin\"\n", "http.token.a: has no secret"),
+        ("[http.token.a]\nsecret = \"x\"\n[http.token.b]\nsecret = \"x\"\n", "is the secret of another token too"),
+        ("[http.token.a]\nrole = \"root\"\nsecret = \"x\"\n", "\"root\" is none of its values"),
+        ("[http]\ncors_origins = [\"example.com\"]\n", "\"example.com\" is no origin"),
+        ("[http]\ncors_origins = [\"*\"]\n", "\"*\" would open the API"),
+    ] {
+        let problems = http_problems(text, &[]);
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        assert!(problems[0].contains(told), "{problems:?}");
+    }
+    let leshan = http_problems("[http]\nleshan_listen = \"0.0.0.0:8081\"\n", &[]);
+    assert!(leshan[0].contains("http.leshan_listen: 0.0.0.0:8081 is reachable from outside"), "{leshan:?}");
+    let fine = "[http]\ncors_origins = [\"*\", \"https://a.example\"]\n[http.token.a]\nsecret = \"x\"\n";
+    assert_eq!(http_problems(fine, &[]), [""; 0]);
+}
+
+#[test]
+fn https_needs_a_certificate_and_the_key_that_belongs_to_it() {
+    let (certificate, key) = self_signed();
+    let (_, other_key) = self_signed();
+    let both = "[http]\ncertificate = \"a.crt\"\nprivate_key = \"a.key\"\n";
+    let with = |key: &str| http_problems(both, &[("/etc/a.crt", &certificate), ("/etc/a.key", key)]);
+    assert_eq!(with(&key), [""; 0]);
+    assert!(with(&other_key)[0].contains("do not belong together"));
+    assert!(
+        with("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")[0]
+            .contains("the private key cannot be read")
+    );
+    let alone = http_problems("[http]\ncertificate = \"a.crt\"\n", &[("/etc/a.crt", &certificate)]);
+    assert!(alone[0].contains("stands there without private_key"), "{alone:?}");
 }

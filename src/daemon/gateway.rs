@@ -10,7 +10,7 @@ use super::host::{Host, SinkPort};
 use super::knowledge::Knowledge;
 use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
-use crate::config::{MqttVersion, Settings, SinkSettings, Transport};
+use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
 use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
@@ -19,7 +19,7 @@ use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files;
-use crate::io::http::HttpServer;
+use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
 use crate::io::tcp::TcpConnections;
@@ -46,6 +46,10 @@ pub struct Gateway {
     pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
+    /// Where the Leshan-compatible API is.
+    pub leshan_addresses: Vec<SocketAddr>,
+    /// `http`, or `https` with a certificate.
+    pub http_scheme: &'static str,
 }
 
 impl Gateway {
@@ -89,11 +93,12 @@ impl Gateway {
             sinks.push(task);
         }
         let metrics = Metrics::new();
-        let http = if settings.http.listen.is_empty() {
+        let http = if settings.http.listen.is_empty() && settings.http.leshan_listen.is_empty() {
             None
         } else {
-            let server = HttpServer::start(&settings.http.listen, inputs.clone(), metrics.clone());
-            Some(server.map_err(|error| format!("http.listen {:?}: {error}", settings.http.listen))?)
+            let configuration = http_configuration(&settings.http, &lwm2m_addresses);
+            let server = HttpServer::start(configuration, inputs.clone(), metrics.clone());
+            Some(server.map_err(|error| format!("http: {error}"))?)
         };
         let clock = RunClock::start();
         let (wall, synced) = (wall_now(), wall_is_trusted());
@@ -118,7 +123,10 @@ impl Gateway {
             .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
+        let events = http.as_ref().map(HttpServer::events);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
+        let leshan_addresses = http.as_ref().map(|http| http.leshan_addresses().to_vec()).unwrap_or_default();
+        let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
         let host = Host {
             core,
             clock,
@@ -129,6 +137,7 @@ impl Gateway {
             sinks: ports,
             inputs: receiver,
             answers,
+            events,
             shell: shell.clone(),
             metrics,
             told_clock,
@@ -142,6 +151,8 @@ impl Gateway {
             lwm2m_addresses,
             lwm2m_uris,
             http_addresses,
+            leshan_addresses,
+            http_scheme,
         })
     }
 
@@ -174,7 +185,7 @@ impl Gateway {
 }
 
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
-    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::new(settings.limits.max_transfer_bytes));
     for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
@@ -184,6 +195,21 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListe
         }
     }
     Ok((udp, tcp))
+}
+
+fn http_configuration(settings: &HttpSettings, lwm2m: &[SocketAddr]) -> HttpConfiguration {
+    HttpConfiguration {
+        listen: settings.listen.clone(),
+        tls: settings.tls.clone(),
+        tokens: settings
+            .tokens
+            .iter()
+            .map(|token| Token::new(&token.name, token.role, token.secret.expose()))
+            .collect(),
+        cors_origins: settings.cors_origins.clone(),
+        leshan_listen: settings.leshan_listen.clone(),
+        lwm2m: lwm2m.to_vec(),
+    }
 }
 
 fn mqtt_configuration(index: SinkIndex, sink: &SinkSettings) -> MqttConfiguration {

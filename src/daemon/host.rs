@@ -14,15 +14,19 @@ use tokio::sync::mpsc;
 use super::shell::ShellHandle;
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::Core;
+use crate::gateway::devices::observation::Target;
 use crate::gateway::store::{SinkName, StoreBatch};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
+use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
+use crate::io::http::{EventSender, StreamEvent};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
+use crate::northbound::leshan;
 
 /// Datagrams taken from one listener in one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -69,6 +73,8 @@ pub struct Host {
     pub inputs: mpsc::Receiver<Vec<Input>>,
     /// Where answers to API callers go.
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
+    /// Where events for streams go.
+    pub events: Option<EventSender>,
     /// Files, log and process.
     pub shell: ShellHandle,
     /// Counters.
@@ -180,6 +186,7 @@ impl Host {
                     if let Some(answers) = &self.answers
                         && answers.try_send((request, answer)).is_err()
                     {
+                        self.metrics.record(&Occurrence::BoundReached("http_answers"), &self.sink_names);
                         tracing::warn!("an API caller is gone or too many answers wait");
                     }
                 }
@@ -191,14 +198,28 @@ impl Host {
                         reason = event.reason,
                         "event"
                     );
+                    turn.events.push(StreamEvent::Bridge(event));
                 }
-                // Nobody listens to streams yet.
-                Output::Value { .. }
-                | Output::Result(_)
-                | Output::Trace { .. }
-                | Output::Log { .. }
-                | Output::Registration { .. }
-                | Output::Samples { .. } => {}
+                Output::Value { endpoint, path, key, value, ts } => {
+                    turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
+                }
+                Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
+                Output::Registration { kind, registration } => {
+                    let event = leshan::Event::of_registration(kind, &registration);
+                    turn.events.push(StreamEvent::Leshan(Box::new(event)));
+                }
+                Output::Samples { endpoint, observed, samples } => {
+                    let event = match &observed {
+                        Some(target) => {
+                            let composite = matches!(target, Target::Composite(_));
+                            leshan::Event::notification(endpoint.as_str(), target.paths(), composite, &samples)
+                        }
+                        None => Some(leshan::Event::send(endpoint.as_str(), &samples)),
+                    };
+                    turn.events.extend(event.map(|event| StreamEvent::Leshan(Box::new(event))));
+                }
+                // Nobody listens to traces and to the log yet.
+                Output::Trace { .. } | Output::Log { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);
@@ -242,6 +263,13 @@ impl Host {
         }
         for listener in &mut self.listeners {
             listener.flush();
+        }
+        let events = std::mem::take(&mut turn.events);
+        if let Some(streams) = &self.events
+            && !events.is_empty()
+            && !streams.send(events)
+        {
+            self.metrics.record(&Occurrence::BoundReached("event_stream"), &self.sink_names);
         }
         for occurrence in self.core.take_occurrences() {
             self.metrics.record(&occurrence, &self.sink_names);
@@ -313,6 +341,7 @@ struct Turn {
     datagrams: Vec<(Peer, Vec<u8>)>,
     batch: Option<StoreBatch>,
     reads: Vec<Read>,
+    events: Vec<StreamEvent>,
     /// Inputs that came up while outputs were drained.
     late: Vec<Input>,
     /// The task of a restart that was asked for.

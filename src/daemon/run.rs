@@ -84,8 +84,11 @@ async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Re
     for uri in &gateway.lwm2m_uris {
         tracing::info!("LwM2M listens on {uri}");
     }
+    for address in &gateway.leshan_addresses {
+        tracing::info!("the Leshan-compatible API listens on {}://{address}/api", gateway.http_scheme);
+    }
     for address in &gateway.http_addresses {
-        tracing::info!("HTTP listens on http://{address}");
+        tracing::info!("HTTP listens on {}://{address}", gateway.http_scheme);
     }
     notify_service_manager(&[sd_notify::NotifyState::Ready]);
     let reloading = async {

@@ -103,6 +103,7 @@ pub struct Metrics {
     delivered: Family<SinkLabels, Counter>,
     spool_dropped: Family<SpoolDropLabels, Counter>,
     bounds_reached: Family<BoundLabels, Counter>,
+    api_refused: Family<ReasonLabels, Counter>,
     events: Family<KindLabels, Counter>,
     devices: Family<StateLabels, Gauge>,
     connections: Gauge,
@@ -159,6 +160,7 @@ impl Metrics {
             delivered: register(all, "delivered", "Messages that a sink took responsibility for"),
             spool_dropped: register(all, "spool_dropped", "Messages that were dropped by a policy"),
             bounds_reached: register(all, "bounds_reached", "Times that something full gave way"),
+            api_refused: register(all, "api_refused", "Requests to the HTTP API that were turned away"),
             events: register(all, "events", "Bridge events by kind"),
             devices: register(all, "devices", "Known devices by state"),
             connections: register(all, "connections", "Connections of devices over TCP"),
@@ -232,6 +234,7 @@ impl Metrics {
             Occurrence::BoundReached(bound) => {
                 self.bounds_reached.get_or_create(&BoundLabels { bound }).inc();
             }
+            Occurrence::ApiRefused(reason) => drop(self.api_refused.get_or_create(&ReasonLabels { reason }).inc()),
         }
     }
 
@@ -345,7 +348,10 @@ mod tests {
             Some(O::SpoolDropped(..)) => {
                 (O::BoundReached("max_refused"), "lwm2mqtt_bounds_reached_total{bound=\"max_refused\"} 1")
             }
-            Some(O::BoundReached(_)) => return None,
+            Some(O::BoundReached(_)) => {
+                (O::ApiRefused("no_token"), "lwm2mqtt_api_refused_total{reason=\"no_token\"} 1")
+            }
+            Some(O::ApiRefused(_)) => return None,
         })
     }
 

@@ -43,4 +43,6 @@ pub enum Occurrence {
     SpoolDropped(usize, &'static str, u64),
     /// Something reached its bound and gave way: name of the bound.
     BoundReached(&'static str),
+    /// A request to the API was turned away: `no_token`, `wrong_token`, `too_often`, `foreign`.
+    ApiRefused(&'static str),
 }

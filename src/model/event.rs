@@ -43,6 +43,26 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Registered,
+        Self::Updated,
+        Self::Deregistered,
+        Self::Expired,
+        Self::Awake,
+        Self::Asleep,
+        Self::Unreachable,
+        Self::Refused,
+        Self::ObserveFailed,
+        Self::Unmapped,
+        Self::Quirk,
+        Self::ClockSynced,
+        Self::SinkUp,
+        Self::SinkDown,
+        Self::Dropped,
+        Self::Reloaded,
+    ];
+
     /// The word of the interfaces.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -123,6 +123,11 @@ impl Parameters {
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a parameter, in order.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// A truth value; `?name` alone is true.
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, ApiError> {
         match self.get(name) {

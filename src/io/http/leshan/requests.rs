@@ -15,7 +15,7 @@ use super::{Leshan, stream};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
-use crate::io::http::events::StreamEvent;
+use crate::io::http::events::{EventSender, StreamEvent};
 use crate::io::http::guard::Caller;
 use crate::io::http::question::Following;
 use crate::io::http::request::WholeBody;
@@ -158,7 +158,7 @@ async fn run(
                     return Ok(shown(reply(&asked, &result, &known.types())));
                 }
                 let promise = delayed(&asked, result.endpoint.as_str(), id);
-                tokio::spawn(tell_later(leshan.clone(), following, asked, known, place));
+                tokio::spawn(tell_later(leshan.events.clone(), following, asked, known, place));
                 return Ok(Json(promise).into_response());
             }
             Answer::Failed(error) => return Err(Refusal::from((endpoint.as_str(), &error)).into()),
@@ -176,7 +176,7 @@ async fn run(
 
 /// Waits for the result of a device that sleeps and tells it to the event stream.
 async fn tell_later(
-    leshan: Leshan,
+    events: EventSender,
     mut following: Following,
     asked: LeshanCommand,
     known: Known,
@@ -189,7 +189,7 @@ async fn tell_later(
         }
         if let Some(event) = later_event(&asked, &result, &known.types()) {
             // What the stream cannot take is counted by the stream itself.
-            let _ = leshan.events.send(vec![StreamEvent::Leshan(Box::new(event))]);
+            let _ = events.send(vec![StreamEvent::Leshan(Box::new(event))]);
         }
         return;
     }

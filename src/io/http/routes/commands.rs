@@ -20,6 +20,7 @@ use super::{Api, own};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
+use crate::io::http::guard::Caller;
 use crate::io::http::outcome::{accepted, no_result_yet, response_of};
 use crate::io::http::request::{DEFAULT_WAIT, JsonObject, Parameters, Segments};
 use crate::model::command::CommandResult;
@@ -52,23 +53,27 @@ impl Hold {
 
 pub(super) async fn send(
     State(api): State<Api>,
+    caller: Caller,
     Segments(device): Segments<String>,
     parameters: Parameters,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
+    caller.demand(Role::Operator)?;
     let hold = parameters.wait()?.map_or(Hold::Accepted, Hold::Result);
-    run(&api, &device, Value::Object(body), Role::Admin, hold).await
+    run(&api, &device, Value::Object(body), caller.role(), hold).await
 }
 
 pub(super) async fn bootstrap(
     State(api): State<Api>,
+    caller: Caller,
     Segments(device): Segments<String>,
     parameters: Parameters,
     body: JsonObject,
 ) -> Result<Response, ApiError> {
+    caller.demand(Role::Operator)?;
     let mut command = body.with_fields(OPTIONS)?;
     command.insert("operation".to_owned(), "bootstrap".into());
-    run(&api, &device, Value::Object(command), Role::Admin, hold_of_resource(&parameters)?).await
+    run(&api, &device, Value::Object(command), caller.role(), hold_of_resource(&parameters)?).await
 }
 
 /// How long a route holds that answers with the result.

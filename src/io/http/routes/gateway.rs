@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Api, JsonResponse};
+use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, Query};
 use crate::instrumentation::metrics::CONTENT_TYPE;
 use crate::io::http::error::ApiError;
+use crate::io::http::guard::Caller;
 use crate::io::http::request::JsonObject;
 use crate::model::units::parse_duration;
 
@@ -40,7 +42,7 @@ pub(super) async fn metrics_page(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], api.metrics.encode()).into_response()
 }
 
-pub(super) async fn links() -> Json<Value> {
+pub(super) async fn links(_caller: Caller) -> Json<Value> {
     Json(json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -54,6 +56,7 @@ pub(super) async fn links() -> Json<Value> {
             "bootstrap_request": "/api/v1/devices/{device}/bootstrap",
             "unmapped": "/api/v1/devices/{device}/unmapped",
             "refused": "/api/v1/refused",
+            "events": "/api/v1/events",
             "permit_join": "/api/v1/permit_join",
             "health": "/healthz",
             "ready": "/readyz",
@@ -62,11 +65,12 @@ pub(super) async fn links() -> Json<Value> {
     }))
 }
 
-pub(super) async fn refused(State(api): State<Api>) -> JsonResponse {
+pub(super) async fn refused(State(api): State<Api>, _caller: Caller) -> JsonResponse {
     api.body_of(Query::Refused, "").await.map(Json)
 }
 
-pub(super) async fn permit_join(State(api): State<Api>, body: JsonObject) -> JsonResponse {
+pub(super) async fn permit_join(State(api): State<Api>, caller: Caller, body: JsonObject) -> JsonResponse {
+    caller.demand(Role::Operator)?;
     let request = body.with_fields(&["for"])?;
     let Some(text) = request.get("for").and_then(Value::as_str) else {
         return Err(ApiError::invalid("for", "must be a duration such as \"60s\""));

@@ -8,40 +8,46 @@ use super::Api;
 use super::commands::{OPTIONS, command_of, hold_of_resource, run};
 use crate::gateway::configuration::Role;
 use crate::io::http::error::ApiError;
+use crate::io::http::guard::Caller;
 use crate::io::http::request::{JsonObject, Parameters, Segments};
 
 type Target = Segments<(String, String)>;
 
 pub(super) async fn read(
     State(api): State<Api>,
+    _caller: Caller,
     Segments((device, path)): Target,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
+    // Looking is what a viewer may do; towards the core every command is one of an operator.
     run(&api, &device, command_of("read", &path, &parameters), Role::Operator, hold_of_resource(&parameters)?).await
 }
 
 pub(super) async fn write(
     State(api): State<Api>,
+    caller: Caller,
     Segments((device, path)): Target,
     parameters: Parameters,
     body: JsonObject,
 ) -> Result<Response, ApiError> {
     let body = body.with_fields(&[&["value", "values", "type"], OPTIONS].concat())?;
-    with_body(&api, &device, command_of("write", &path, &parameters), body, &parameters).await
+    with_body(&api, &device, command_of("write", &path, &parameters), body, &parameters, caller).await
 }
 
 pub(super) async fn update(
     State(api): State<Api>,
+    caller: Caller,
     Segments((device, path)): Target,
     parameters: Parameters,
     body: JsonObject,
 ) -> Result<Response, ApiError> {
     let body = body.with_fields(&[&["value", "values", "type"], OPTIONS].concat())?;
-    with_body(&api, &device, command_of("write_update", &path, &parameters), body, &parameters).await
+    with_body(&api, &device, command_of("write_update", &path, &parameters), body, &parameters, caller).await
 }
 
 pub(super) async fn create_or_execute(
     State(api): State<Api>,
+    caller: Caller,
     Segments((device, path)): Target,
     parameters: Parameters,
     body: JsonObject,
@@ -54,15 +60,17 @@ pub(super) async fn create_or_execute(
         // An instance whose resources all have what the device gives them.
         body.insert("values".to_owned(), Value::Object(serde_json::Map::new()));
     }
-    with_body(&api, &device, command_of(operation, &path, &parameters), body, &parameters).await
+    with_body(&api, &device, command_of(operation, &path, &parameters), body, &parameters, caller).await
 }
 
 pub(super) async fn delete(
     State(api): State<Api>,
+    caller: Caller,
     Segments((device, path)): Target,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
-    run(&api, &device, command_of("delete", &path, &parameters), Role::Admin, hold_of_resource(&parameters)?).await
+    caller.demand(Role::Operator)?;
+    run(&api, &device, command_of("delete", &path, &parameters), caller.role(), hold_of_resource(&parameters)?).await
 }
 
 async fn with_body(
@@ -71,9 +79,11 @@ async fn with_body(
     mut command: Value,
     body: serde_json::Map<String, Value>,
     parameters: &Parameters,
+    caller: Caller,
 ) -> Result<Response, ApiError> {
+    caller.demand(Role::Operator)?;
     for (field, value) in body {
         command[field] = value;
     }
-    run(api, device, command, Role::Admin, hold_of_resource(parameters)?).await
+    run(api, device, command, caller.role(), hold_of_resource(parameters)?).await
 }

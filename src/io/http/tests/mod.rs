@@ -1,6 +1,8 @@
 //! The server on a real loopback socket, with a core of a few lines.
 
+mod access;
 mod commands;
+mod events;
 mod own;
 
 use std::net::SocketAddr;
@@ -9,10 +11,18 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::client::{Response, exchange, request};
-use super::{ANSWER_TIME, HttpServer, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIME, Times};
+use super::{ANSWER_TIME, HttpConfiguration, HttpServer, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIME, Times};
 use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
+
+fn listening(address: &str) -> HttpConfiguration {
+    HttpConfiguration { listen: vec![address.parse().unwrap()], ..HttpConfiguration::default() }
+}
+
+fn loopback() -> HttpConfiguration {
+    listening("127.0.0.1:0")
+}
 
 /// A server whose core answers by `answer`.
 fn start(answer: impl Fn(&Query) -> Answer + Send + 'static) -> (HttpServer, SocketAddr) {
@@ -21,12 +31,19 @@ fn start(answer: impl Fn(&Query) -> Answer + Send + 'static) -> (HttpServer, Soc
 
 /// A server whose core answers a question as often as `answers` says.
 fn start_answering(answers_to: impl Fn(&Query) -> Vec<Answer> + Send + 'static) -> (HttpServer, SocketAddr) {
+    start_configured(loopback(), answers_to)
+}
+
+fn start_configured(
+    configuration: HttpConfiguration,
+    answers_to: impl Fn(&Query) -> Vec<Answer> + Send + 'static,
+) -> (HttpServer, SocketAddr) {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(16);
     let metrics = Metrics::new();
     for _ in 0..42 {
         metrics.record(&Occurrence::DatagramReceived, &[]);
     }
-    let server = HttpServer::start(&["127.0.0.1:0".parse().unwrap()], core, metrics).unwrap();
+    let server = HttpServer::start(configuration, core, metrics).unwrap();
     let answers = server.answers();
     std::thread::spawn(move || {
         while let Some(batch) = inputs.blocking_recv() {
@@ -146,7 +163,9 @@ fn health_metrics_and_links_answer() {
     assert!(metrics.head.to_lowercase().contains("content-type: application/openmetrics-text"));
     assert!(metrics.body.contains("lwm2mqtt_datagrams_received_total 42"));
     let links = json_of(&get(address, "/api/v1"));
-    for path in links["links"].as_object().unwrap().values().filter_map(Value::as_str) {
+    // The stream of events has no end.
+    let ends = |path: &&str| *path != "/api/v1/events";
+    for path in links["links"].as_object().unwrap().values().filter_map(Value::as_str).filter(ends) {
         let response = get(address, &path.replace("{device}", "d").replace("{path}", "3/0/0"));
         assert!(!response.body.contains("there is nothing at"), "{path}");
     }
@@ -180,7 +199,7 @@ fn web_pages_elsewhere_are_refused() {
 fn a_core_that_takes_nothing_is_busy_and_one_that_is_gone_too() {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(1);
     core.try_send(Vec::new()).unwrap();
-    let server = HttpServer::start(&["127.0.0.1:0".parse().unwrap()], core, Metrics::new()).unwrap();
+    let server = HttpServer::start(loopback(), core, Metrics::new()).unwrap();
     let address = server.addresses()[0];
     assert_error(&get(address, "/api/v1/refused"), 503, "busy");
     assert_eq!(get(address, "/readyz").status, 503);
@@ -194,11 +213,11 @@ fn a_core_that_takes_nothing_is_busy_and_one_that_is_gone_too() {
 #[test]
 fn addresses_beyond_loopback_are_refused_and_a_taken_port_is_named() {
     let (core, _inputs) = mpsc::channel(1);
-    let refused = HttpServer::start(&["0.0.0.0:0".parse().unwrap()], core.clone(), Metrics::new()).unwrap_err();
+    let refused = HttpServer::start(listening("0.0.0.0:0"), core.clone(), Metrics::new()).unwrap_err();
     assert!(refused.to_string().contains("not loopback"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let refused = HttpServer::start(&[address], core, Metrics::new()).unwrap_err();
+    let refused = HttpServer::start(listening(&address.to_string()), core, Metrics::new()).unwrap_err();
     assert!(refused.to_string().contains(&address.to_string()), "{refused}");
 }
 
@@ -235,8 +254,7 @@ fn connections_beyond_the_bound_wait_until_one_ends() {
 fn a_core_that_does_not_answer_is_a_timeout_and_a_late_answer_harms_nothing() {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(4);
     let times = Times { request: REQUEST_TIME, answer: std::time::Duration::from_millis(20) };
-    let listen = ["127.0.0.1:0".parse().unwrap()];
-    let server = HttpServer::start_with(&listen, core, Metrics::new(), times).unwrap();
+    let server = HttpServer::start_with(loopback(), core, Metrics::new(), times).unwrap();
     let address = server.addresses()[0];
     assert_error(&get(address, "/api/v1/refused"), 504, "timeout");
     let Some(Input::Request { request, .. }) = inputs.blocking_recv().unwrap().pop() else { panic!("no request") };
@@ -250,8 +268,7 @@ fn a_core_that_does_not_answer_is_a_timeout_and_a_late_answer_harms_nothing() {
 fn a_body_that_never_ends_is_a_timeout() {
     let (core, _inputs) = mpsc::channel::<Vec<Input>>(4);
     let times = Times { request: std::time::Duration::from_millis(20), answer: ANSWER_TIME };
-    let listen = ["127.0.0.1:0".parse().unwrap()];
-    let server = HttpServer::start_with(&listen, core, Metrics::new(), times).unwrap();
+    let server = HttpServer::start_with(loopback(), core, Metrics::new(), times).unwrap();
     let address = server.addresses()[0];
     let head = "POST /api/v1/permit_join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{";
     assert_error(&exchange(address, head.as_bytes()).unwrap(), 408, "timeout");
