@@ -129,7 +129,7 @@ impl HttpServer {
         let access = routes::Access { tokens: tokens::Tokens::new(tokens), origins: Arc::from(cors_origins) };
         let api = routes::Api::new(asker, events, metrics, times.request);
         let guarding = access.guard(&api.metrics);
-        let leshan_router = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
+        let (leshan_router, later) = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
         let router = routes::router(api, access);
         let (stop, stopped) = watch::channel(false);
         let serving = Serving { router, tls, stopped };
@@ -137,7 +137,7 @@ impl HttpServer {
         let listeners = [(listeners, serving), (leshan_listeners, leshan_serving)];
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listeners, desk, hub)))?;
+            .spawn(move || runtime.block_on(serve(listeners, desk, hub, later)))?;
         Ok(Self { answers, events: event_sender, addresses, leshan_addresses, stop, thread: Some(thread) })
     }
 
@@ -202,7 +202,12 @@ fn bind(listen: &[SocketAddr], loopback_only: bool) -> io::Result<(Vec<TcpListen
     Ok((listeners, addresses))
 }
 
-async fn serve(listeners: [(Vec<TcpListener>, Serving); 2], desk: question::Desk, hub: events::Hub) {
+async fn serve(
+    listeners: [(Vec<TcpListener>, Serving); 2],
+    desk: question::Desk,
+    hub: events::Hub,
+    later: leshan::Later,
+) {
     let mut accepting = JoinSet::new();
     let stopped = listeners[0].1.stopped.clone();
     for (listeners, serving) in listeners {
@@ -217,7 +222,7 @@ async fn serve(listeners: [(Vec<TcpListener>, Serving); 2], desk: question::Desk
     }
     // Desk and hub end by themselves when the last connection, and with it the last asker, is gone.
     let all_accepted = async { while accepting.join_next().await.is_some() {} };
-    tokio::join!(desk.run(), hub.run(stopped), all_accepted);
+    tokio::join!(desk.run(), hub.run(stopped), later.run(), all_accepted);
 }
 
 /// Accepts connections until told to stop.
