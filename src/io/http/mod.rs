@@ -11,6 +11,7 @@
 //! with tokens each request has the role of its token ([`guard`]). Connections, handshakes, waiting questions, bodies,
 //! streams and times are bounded; see the constants.
 
+pub mod api_client;
 pub mod client;
 mod error;
 mod events;
@@ -22,6 +23,7 @@ mod request;
 mod routes;
 mod tls;
 mod tokens;
+mod trace;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -48,6 +50,7 @@ pub use question::{ANSWER_TIME, MAX_WAITING};
 pub use request::{MAX_BODIES_BYTES, MAX_BODY_BYTES, REQUEST_TIME};
 pub use tls::{HANDSHAKE_TIME, MAX_HANDSHAKES, Tls};
 pub use tokens::{ATTEMPT_WINDOW, MAX_ATTEMPTS, Token};
+pub use trace::{MAX_TRACE_LINES_BEHIND, TraceLine, TraceSender};
 
 /// Connections served at once on one listener; further ones wait in the kernel. About 20 KiB each.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -93,6 +96,7 @@ pub struct HttpConfiguration {
 pub struct HttpServer {
     answers: mpsc::Sender<(RequestId, Answer)>,
     events: EventSender,
+    traces: TraceSender,
     addresses: Vec<SocketAddr>,
     leshan_addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -127,9 +131,10 @@ impl HttpServer {
         let run = format!("{:x}", wall_now().millis());
         let (event_sender, events, hub) = events::hub(&run);
         let access = routes::Access { tokens: tokens::Tokens::new(tokens), origins: Arc::from(cors_origins) };
-        let api = routes::Api::new(asker, events, metrics, times.request);
+        let traces = TraceSender::new();
+        let api = routes::Api::new(asker, events, traces.gallery(), metrics, times.request);
         let guarding = access.guard(&api.metrics);
-        let leshan_router = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
+        let (leshan_router, later) = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
         let router = routes::router(api, access);
         let (stop, stopped) = watch::channel(false);
         let serving = Serving { router, tls, stopped };
@@ -137,8 +142,8 @@ impl HttpServer {
         let listeners = [(listeners, serving), (leshan_listeners, leshan_serving)];
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listeners, desk, hub)))?;
-        Ok(Self { answers, events: event_sender, addresses, leshan_addresses, stop, thread: Some(thread) })
+            .spawn(move || runtime.block_on(serve(listeners, desk, hub, later)))?;
+        Ok(Self { answers, events: event_sender, traces, addresses, leshan_addresses, stop, thread: Some(thread) })
     }
 
     /// The addresses that are served, with the ports that the system chose for 0.
@@ -160,6 +165,12 @@ impl HttpServer {
         self.answers.clone()
     }
 
+    /// Where lines of traced devices go.
+    #[must_use]
+    pub fn traces(&self) -> TraceSender {
+        self.traces.clone()
+    }
+
     /// Where events for streams go.
     #[must_use]
     pub fn events(&self) -> EventSender {
@@ -169,6 +180,8 @@ impl HttpServer {
     /// Stops: no new connection, running requests get [`STOP_TIME`]. Blocks until the thread is gone.
     pub fn stop(mut self) {
         let _ = self.stop.send(true);
+        // Whoever looks at a trace hears that no line comes any more.
+        self.traces = TraceSender::new();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -202,7 +215,12 @@ fn bind(listen: &[SocketAddr], loopback_only: bool) -> io::Result<(Vec<TcpListen
     Ok((listeners, addresses))
 }
 
-async fn serve(listeners: [(Vec<TcpListener>, Serving); 2], desk: question::Desk, hub: events::Hub) {
+async fn serve(
+    listeners: [(Vec<TcpListener>, Serving); 2],
+    desk: question::Desk,
+    hub: events::Hub,
+    later: leshan::Later,
+) {
     let mut accepting = JoinSet::new();
     let stopped = listeners[0].1.stopped.clone();
     for (listeners, serving) in listeners {
@@ -217,7 +235,7 @@ async fn serve(listeners: [(Vec<TcpListener>, Serving); 2], desk: question::Desk
     }
     // Desk and hub end by themselves when the last connection, and with it the last asker, is gone.
     let all_accepted = async { while accepting.join_next().await.is_some() {} };
-    tokio::join!(desk.run(), hub.run(stopped), all_accepted);
+    tokio::join!(desk.run(), hub.run(stopped), later.run(), all_accepted);
 }
 
 /// Accepts connections until told to stop.
