@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lwm2mqtt::model::path::Path;
 use lwm2mqtt::model::value::Value;
+use lwm2mqtt::model::version::Version;
 use serde_json::{Value as Json, json};
 
 use super::ets::bench::Bench;
@@ -128,16 +129,19 @@ fn discovered(bench: &mut Bench) -> Vec<Json> {
 #[test]
 pub(crate) fn ets_1_1_int_1630_create_portfolio_object_instance() {
     for_versions("1.1-int-1630", ALL, |version| {
-        let mut bench = Bench::registered(c12(version));
-        let values = json!({"0": {"0": "host", "1": "maker", "2": "model", "3": "serial"}});
-        let create = json!({"operation": "create", "path": "/16", "values": values, "format": "tlv"});
-        let created = bench.done(create);
-        assert!(bench.asked()[0].starts_with("POST /16 ct=tlv "), "{:?}", bench.asked());
-        assert_eq!((&created["code"], &created["location"]), (&json!("2.01"), &json!("/16/1")));
-        assert_eq!(discovered(&mut bench), ["/16", "/16/0", "/16/0/0", "/16/1", "/16/1/0"]);
-        let both = bench.read("/16", "tlv");
-        assert_eq!((&both["/16/0/0/3"], &both["/16/1/0/3"]), (&json!("identity 3"), &json!("serial")));
-        assert_eq!(both.as_object().unwrap().len(), 8);
+        let usual = if version == Version::V1_0 { "tlv" } else { "senml-cbor" };
+        for (format, used) in [(json!("tlv"), "tlv"), (json!(null), usual)] {
+            let mut bench = Bench::registered(c12(version));
+            let values = json!({"0": {"0": "host", "1": "maker", "2": "model", "3": "serial"}});
+            let create = json!({"operation": "create", "path": "/16", "values": values, "format": format});
+            let created = bench.done(create);
+            assert!(bench.asked()[0].starts_with(&format!("POST /16 ct={used} ")), "{:?}", bench.asked());
+            assert_eq!((&created["code"], &created["location"]), (&json!("2.01"), &json!("/16/1")));
+            assert_eq!(discovered(&mut bench), ["/16", "/16/0", "/16/0/0", "/16/1", "/16/1/0"]);
+            let both = bench.read("/16", "tlv");
+            assert_eq!((&both["/16/0/0/3"], &both["/16/1/0/3"]), (&json!("identity 3"), &json!("serial")));
+            assert_eq!(both.as_object().unwrap().len(), 8);
+        }
     });
 }
 
