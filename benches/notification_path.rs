@@ -166,6 +166,8 @@ impl World {
                 | Output::Trace { .. }
                 | Output::Log { .. }
                 | Output::Result(_)
+                | Output::Registration { .. }
+                | Output::Samples { .. }
                 | Output::Shell { .. }
                 | Output::Reload => {}
             }

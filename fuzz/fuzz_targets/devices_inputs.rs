@@ -334,6 +334,8 @@ impl Host {
             | Output::Event(_)
             | Output::Value { .. }
             | Output::Result(_)
+            | Output::Registration { .. }
+            | Output::Samples { .. }
             | Output::Shell { .. } => None,
         }
     }

@@ -46,6 +46,8 @@ pub struct Gateway {
     pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
+    /// Where the Leshan-compatible API is.
+    pub leshan_addresses: Vec<SocketAddr>,
     /// `http`, or `https` with a certificate.
     pub http_scheme: &'static str,
 }
@@ -91,11 +93,12 @@ impl Gateway {
             sinks.push(task);
         }
         let metrics = Metrics::new();
-        let http = if settings.http.listen.is_empty() {
+        let http = if settings.http.listen.is_empty() && settings.http.leshan_listen.is_empty() {
             None
         } else {
-            let server = HttpServer::start(http_configuration(&settings.http), inputs.clone(), metrics.clone());
-            Some(server.map_err(|error| format!("http.listen {:?}: {error}", settings.http.listen))?)
+            let configuration = http_configuration(&settings.http, &lwm2m_addresses);
+            let server = HttpServer::start(configuration, inputs.clone(), metrics.clone());
+            Some(server.map_err(|error| format!("http: {error}"))?)
         };
         let clock = RunClock::start();
         let (wall, synced) = (wall_now(), wall_is_trusted());
@@ -123,6 +126,7 @@ impl Gateway {
         let events = http.as_ref().map(HttpServer::events);
         let traces = http.as_ref().map(HttpServer::traces);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
+        let leshan_addresses = http.as_ref().map(|http| http.leshan_addresses().to_vec()).unwrap_or_default();
         let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
         let host = Host {
             core,
@@ -149,6 +153,7 @@ impl Gateway {
             lwm2m_addresses,
             lwm2m_uris,
             http_addresses,
+            leshan_addresses,
             http_scheme,
         })
     }
@@ -182,7 +187,7 @@ impl Gateway {
 }
 
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
-    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::default());
+    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::new(settings.limits.max_transfer_bytes));
     for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
@@ -194,7 +199,7 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListe
     Ok((udp, tcp))
 }
 
-fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {
+fn http_configuration(settings: &HttpSettings, lwm2m: &[SocketAddr]) -> HttpConfiguration {
     HttpConfiguration {
         listen: settings.listen.clone(),
         tls: settings.tls.clone(),
@@ -204,6 +209,8 @@ fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {
             .map(|token| Token::new(&token.name, token.role, token.secret.expose()))
             .collect(),
         cors_origins: settings.cors_origins.clone(),
+        leshan_listen: settings.leshan_listen.clone(),
+        lwm2m: lwm2m.to_vec(),
     }
 }
 

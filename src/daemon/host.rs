@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::shell::ShellHandle;
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::Core;
+use crate::gateway::devices::observation::Target;
 use crate::gateway::store::{SinkName, StoreBatch};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
@@ -25,6 +26,7 @@ use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
+use crate::northbound::leshan;
 
 /// Datagrams taken from one listener in one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -212,7 +214,20 @@ impl Host {
                         traces.send(TraceLine { endpoint, line });
                     }
                 }
-                Output::Registration { .. } | Output::Samples { .. } => {}
+                Output::Registration { kind, registration } => {
+                    let event = leshan::Event::of_registration(kind, &registration);
+                    turn.events.push(StreamEvent::Leshan(Box::new(event)));
+                }
+                Output::Samples { endpoint, observed, samples } => {
+                    let event = match &observed {
+                        Some(target) => {
+                            let composite = matches!(target, Target::Composite(_));
+                            leshan::Event::notification(endpoint.as_str(), target.paths(), composite, &samples)
+                        }
+                        None => Some(leshan::Event::send(endpoint.as_str(), &samples)),
+                    };
+                    turn.events.extend(event.map(|event| StreamEvent::Leshan(Box::new(event))));
+                }
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

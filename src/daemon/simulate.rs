@@ -3,17 +3,18 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
+use crate::gateway::configuration::Transport;
 use crate::io::fleet::{FleetConfiguration, run_fleet_until};
 use crate::simulator::scripts::DeviceKind;
 use crate::simulator::statistics::FleetReport;
 
-/// The default port of `coap://`.
+/// The default port of `coap://` and `coap+tcp://`.
 const COAP_PORT: u16 = 5683;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    /// `coap://HOST[:PORT]`.
+    /// `coap://HOST[:PORT]` or `coap+tcp://HOST[:PORT]`.
     pub server: String,
     /// Number of devices.
     pub devices: u32,
@@ -34,8 +35,9 @@ pub struct Simulation {
 /// # Errors
 /// In words for the operator: an address that cannot be used, too few files allowed.
 pub fn simulate(simulation: &Simulation) -> Result<FleetReport, String> {
-    let server = server_address(&simulation.server)?;
+    let (transport, server) = server_address(&simulation.server)?;
     let mut configuration = FleetConfiguration::new(server, simulation.devices);
+    configuration.transport = transport;
     configuration.interval = simulation.interval;
     configuration.duration = simulation.duration;
     configuration.kind = simulation.kind;
@@ -59,13 +61,14 @@ pub fn simulate(simulation: &Simulation) -> Result<FleetReport, String> {
     })
 }
 
-fn server_address(uri: &str) -> Result<SocketAddr, String> {
+fn server_address(uri: &str) -> Result<(Transport, SocketAddr), String> {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return Err(format!("'{uri}' is no server address; write it like coap://127.0.0.1:5683"));
     };
-    if scheme != "coap" {
-        return Err(format!("{scheme}:// is not served by this version; use coap://"));
-    }
+    let transports = [Transport::Udp, Transport::Tcp];
+    let Some(transport) = transports.into_iter().find(|transport| transport.scheme() == scheme) else {
+        return Err(format!("{scheme}:// is not served by this version; use coap:// or coap+tcp://"));
+    };
     let authority = rest.split('/').next().unwrap_or_default();
     let has_port = authority.rsplit_once(':').is_some_and(|(host, port)| {
         !port.is_empty()
@@ -74,7 +77,8 @@ fn server_address(uri: &str) -> Result<SocketAddr, String> {
     });
     let with_port = if has_port { authority.to_owned() } else { format!("{authority}:{COAP_PORT}") };
     let mut found = with_port.to_socket_addrs().map_err(|error| format!("'{authority}': {error}"))?;
-    found.next().ok_or_else(|| format!("'{authority}' has no address"))
+    let address = found.next().ok_or_else(|| format!("'{authority}' has no address"))?;
+    Ok((transport, address))
 }
 
 #[cfg(test)]
@@ -83,10 +87,15 @@ mod tests {
 
     #[test]
     fn servers_are_named_with_or_without_port() {
-        assert_eq!(server_address("coap://127.0.0.1"), Ok("127.0.0.1:5683".parse().unwrap()));
-        assert_eq!(server_address("coap://127.0.0.1:99/"), Ok("127.0.0.1:99".parse().unwrap()));
-        assert_eq!(server_address("coap://[::1]"), Ok("[::1]:5683".parse().unwrap()));
-        assert_eq!(server_address("coap://[::1]:77"), Ok("[::1]:77".parse().unwrap()));
+        for (uri, transport, address) in [
+            ("coap://127.0.0.1", Transport::Udp, "127.0.0.1:5683"),
+            ("coap://127.0.0.1:99/", Transport::Udp, "127.0.0.1:99"),
+            ("coap://[::1]", Transport::Udp, "[::1]:5683"),
+            ("coap+tcp://[::1]:77", Transport::Tcp, "[::1]:77"),
+            ("coap+tcp://127.0.0.1", Transport::Tcp, "127.0.0.1:5683"),
+        ] {
+            assert_eq!(server_address(uri), Ok((transport, address.parse().unwrap())), "{uri}");
+        }
         for refused in ["127.0.0.1", "coaps://127.0.0.1", "coap://"] {
             assert!(server_address(refused).is_err(), "{refused}");
         }

@@ -306,6 +306,12 @@ impl Core {
     fn device_remove(&mut self, body: &Json) -> Result<Json, CommandError> {
         let key = self.named_device(body)?;
         let (services, devices, _) = self.parts();
+        for end in devices.end_devices_of(key) {
+            devices.settle_commands(services, end);
+            if let Some(device) = devices.remove(services, end) {
+                clear_retained(services, device.display_name());
+            }
+        }
         devices.settle_commands(services, key);
         let Some(device) = devices.remove(services, key) else { return Ok(json!({})) };
         clear_retained(services, device.display_name());

@@ -500,6 +500,7 @@ fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) 
             None => devices.restore_command(services, &endpoint, record),
         }
     }
+    devices.join_end_devices();
     devices.restore_latest(&stored.latest);
     for key in keys {
         devices.resume(services, key);

@@ -129,12 +129,26 @@ impl Core {
         }
         demand(role, Role::Operator)?;
         let key = self.key_of(device)?;
+        let behind = self.behind_prefix(key, body);
+        let (key, body) = behind.as_ref().map_or((key, body), |(key, body)| (*key, body));
         let (services, devices, _) = self.parts();
         let fallback = new_id(services);
         let parse_format = |name: &str| ContentFormat::parse(name).map(|format| format.0);
         let command = parse_command(body, &fallback, &services.model, parse_format)?;
         devices.accept_command(services, key, command, origin.clone());
         Ok(())
+    }
+
+    /// A command to a gateway device whose path begins with the prefix of an end device is meant for that one: its key,
+    /// and the command with the path as the end device has it.
+    fn behind_prefix(&mut self, key: usize, body: &Json) -> Option<(usize, Json)> {
+        let (_, devices, _) = self.parts();
+        devices.table.get(key).filter(|device| !device.end_devices.is_empty())?;
+        let (prefix, rest) = body.get("path")?.as_str()?.strip_prefix('/')?.split_once('/')?;
+        let end = devices.end_device(key, prefix)?;
+        let mut body = body.clone();
+        body["path"] = format!("/{rest}").into();
+        Some((end, body))
     }
 
     fn set(

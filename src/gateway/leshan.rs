@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::core::Core;
 use super::devices::Devices;
 use super::devices::device::Device;
+use super::devices::observation::Target;
 use super::services::Services;
-use super::vocabulary::{Answer, Observed, Output};
+use super::vocabulary::{Answer, Output};
 use crate::model::event::EventKind;
-use crate::model::report::{ReportSource, Sample};
+use crate::model::report::Sample;
 use crate::northbound::leshan::Registration;
 
 impl Core {
@@ -43,13 +44,12 @@ impl Devices {
         }
     }
 
-    /// Tells the event stream what a device reported by itself.
+    /// Tells the event stream what a device reported by itself: by an observation of `observed`, or by a Send.
     pub(super) fn tell_samples(
         &self,
         services: &mut Services,
         key: usize,
-        source: ReportSource,
-        observed: Option<Observed>,
+        observed: Option<&Target>,
         samples: &[Sample],
     ) {
         if !services.configuration.streams_samples || samples.is_empty() {
@@ -57,7 +57,8 @@ impl Devices {
         }
         if let Some(device) = self.table.get(key) {
             let (endpoint, samples) = (device.endpoint.clone(), samples.to_vec());
-            services.outputs.push_back(Output::Samples { endpoint, source, observed, samples });
+            let observed = observed.cloned();
+            services.outputs.push_back(Output::Samples { endpoint, observed, samples });
         }
     }
 }

@@ -163,6 +163,8 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "transport": services.configuration.transport(device.peer.listener).as_str(),
         "address": device.peer.remote.to_string(),
         "identity": device.facts.identity,
+        "gateway": device.behind.as_ref().map(|behind| behind.gateway.as_str()),
+        "prefix": device.behind.as_ref().map(|behind| behind.prefix.as_str()),
         "sms": registration.and_then(|registration| registration.sms.clone()),
         "parameters": registration.map(|registration| registration.parameters.clone()),
         "objects": objects,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::configuration::Role;
+use super::devices::observation::Target;
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
@@ -18,7 +19,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
 use crate::model::object::ObjectModel;
 use crate::model::path::Path;
-use crate::model::report::{DeviceFacts, ReportSource, Sample};
+use crate::model::report::{DeviceFacts, Sample};
 use crate::model::time::WallTime;
 use crate::northbound::leshan::Registration;
 
@@ -413,15 +414,6 @@ pub enum CommandProgress {
     Result(CommandResult),
 }
 
-/// The paths of an observation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observed {
-    /// One path.
-    Single(Path),
-    /// Several in one (Observe-Composite), or one asked for that way.
-    Composite(Vec<Path>),
-}
-
 /// What the core wants done.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -516,10 +508,8 @@ pub enum Output {
     Samples {
         /// The device.
         endpoint: Endpoint,
-        /// By which way.
-        source: ReportSource,
-        /// What was observed, for notifications.
-        observed: Option<Observed>,
+        /// What was observed, for notifications; `None`: it came by a Send.
+        observed: Option<Target>,
         /// The samples of one payload.
         samples: Vec<Sample>,
     },

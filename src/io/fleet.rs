@@ -7,6 +7,8 @@
 //!   each has its own address in 127.16.0.0/12, set and seen per datagram (`IP_PKTINFO`). 10,000 devices need 157
 //!   files. Message ids cannot collide, as a server keeps them by address. The number is small so that a burst of
 //!   acknowledgements for all devices of a socket always fits its receive buffer.
+//! - Over TCP each device has a connection of its own (`stream_fleet`), to a server on the loopback interface from its
+//!   own address.
 //! - To any other server each device has a socket of its own: 10,000 devices need 10,000 files and the limit of open
 //!   files must allow it, which is checked before anything is sent ([`FleetError::TooManySockets`]).
 //!
@@ -28,6 +30,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
+use super::stream_fleet::{StreamTask, open_socket};
+use crate::gateway::configuration::Transport;
 use crate::model::time::Instant;
 use crate::simulator::fleet::{Fleet, FleetPlan};
 use crate::simulator::scripts::DeviceKind;
@@ -40,7 +44,7 @@ const FIRST_LOOPBACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 16, 0, 1);
 /// Devices that fit into 127.16.0.0/12.
 const MAX_LOOPBACK_DEVICES: u32 = 1_000_000;
 /// How long acknowledgements are waited for after the end of the run.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Room for one received segment batch.
 const RECEIVE_BYTES: usize = 65_535;
 /// Receive batches that one turn of a task takes before it lets others run.
@@ -63,6 +67,8 @@ pub struct FleetConfiguration {
     pub registrations_per_second: f64,
     /// What the devices are.
     pub kind: DeviceKind,
+    /// What carries their messages.
+    pub transport: Transport,
     /// Lifetime of each registration in seconds.
     pub lifetime_secs: u32,
     /// Whether the devices de-register at the end.
@@ -83,9 +89,25 @@ impl FleetConfiguration {
             endpoint_prefix: "sim-".to_owned(),
             registrations_per_second: 500.0,
             kind: DeviceKind::Mixed,
+            transport: Transport::Udp,
             lifetime_secs: 300,
             deregisters: true,
             seed: 1,
+        }
+    }
+
+    /// A part of the fleet.
+    fn plan(&self, first_number: u32, devices: u32) -> FleetPlan {
+        FleetPlan {
+            devices,
+            first_number,
+            endpoint_prefix: self.endpoint_prefix.clone(),
+            kind: self.kind,
+            transport: self.transport,
+            lifetime_secs: self.lifetime_secs,
+            interval: self.interval,
+            registrations_per_second: self.registrations_per_second,
+            seed: self.seed,
         }
     }
 }
@@ -109,7 +131,7 @@ pub enum FleetError {
         opened: usize,
     },
     /// A socket could not be opened for another reason.
-    #[error("no UDP socket for simulated devices to {server}: {source}")]
+    #[error("no socket for simulated devices to {server}: {source}")]
     Socket {
         /// The server.
         server: SocketAddr,
@@ -136,28 +158,54 @@ pub async fn run_fleet_until(
 ) -> Result<FleetReport, FleetError> {
     let shares_sockets = shares_sockets(&configuration);
     let devices_per_socket = if shares_sockets { DEVICES_PER_LOOPBACK_SOCKET } else { 1 };
-    let sockets = open_sockets(&configuration, configuration.devices.div_ceil(devices_per_socket), shares_sockets)?;
+    if configuration.transport.is_stream() {
+        return run_streams_until(configuration, stop, shares_sockets).await;
+    }
+    let sockets = configuration.devices.div_ceil(devices_per_socket);
+    let sockets = open_sockets(&configuration, sockets, |_| open_port(configuration.server, shares_sockets))?;
     let clock = Clock { start: TokioInstant::now() };
     let (stopping, stopped) = watch::channel(false);
     let configuration = Arc::new(configuration);
     let mut tasks = JoinSet::new();
     let mut first_number = 0;
     for port in sockets {
-        let plan = FleetPlan {
-            devices: devices_per_socket.min(configuration.devices - first_number),
-            first_number,
-            endpoint_prefix: configuration.endpoint_prefix.clone(),
-            kind: configuration.kind,
-            lifetime_secs: configuration.lifetime_secs,
-            interval: configuration.interval,
-            registrations_per_second: configuration.registrations_per_second,
-            seed: configuration.seed,
-        };
+        let plan = configuration.plan(first_number, devices_per_socket.min(configuration.devices - first_number));
         first_number += plan.devices;
         let fleet = Fleet::new(&plan, clock.now());
         let task = PortTask { port, fleet, first_number: plan.first_number, clock, server: configuration.server };
         tasks.spawn(task.run(stopped.clone(), configuration.deregisters));
     }
+    Ok(finish(&configuration, clock, tasks, stopping, stop).await)
+}
+
+/// The same over TCP, where each device has a connection of its own.
+async fn run_streams_until(
+    configuration: FleetConfiguration,
+    stop: impl Future<Output = ()>,
+    own_addresses: bool,
+) -> Result<FleetReport, FleetError> {
+    let server = configuration.server;
+    let sockets =
+        open_sockets(&configuration, configuration.devices, |number| open_socket(server, number, own_addresses))?;
+    let clock = Clock { start: TokioInstant::now() };
+    let (stopping, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for (number, socket) in (0..).zip(sockets) {
+        let fleet = Fleet::new(&configuration.plan(number, 1), clock.now());
+        let task = StreamTask { socket: Some(socket), fleet, number, own_address: own_addresses, clock, server };
+        tasks.spawn(task.run(stopped.clone(), configuration.deregisters));
+    }
+    Ok(finish(&configuration, clock, tasks, stopping, stop).await)
+}
+
+/// Waits for the end of the run, then for the ends of all devices.
+async fn finish(
+    configuration: &FleetConfiguration,
+    clock: Clock,
+    mut tasks: JoinSet<(FleetStatistics, u64)>,
+    stopping: watch::Sender<bool>,
+    stop: impl Future<Output = ()>,
+) -> FleetReport {
     match configuration.duration {
         Some(duration) => {
             let _ = tokio::time::timeout(duration, stop).await;
@@ -174,21 +222,21 @@ pub async fn run_fleet_until(
             registered += part_registered;
         }
     }
-    Ok(FleetReport::new(u64::from(configuration.devices), registered, duration, &statistics))
+    FleetReport::new(u64::from(configuration.devices), registered, duration, &statistics)
 }
 
 /// The fleet's clock: it starts with the run.
 #[derive(Clone, Copy)]
-struct Clock {
-    start: TokioInstant,
+pub(super) struct Clock {
+    pub(super) start: TokioInstant,
 }
 
 impl Clock {
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    fn at(&self, instant: Instant) -> TokioInstant {
+    pub(super) fn at(&self, instant: Instant) -> TokioInstant {
         self.start + Duration::from_micros(instant.micros().min(1 << 52))
     }
 }
@@ -208,17 +256,17 @@ fn shares_sockets(configuration: &FleetConfiguration) -> bool {
 }
 
 /// Opens all sockets before anything is sent, so that a limit shows at once.
-fn open_sockets(
+fn open_sockets<Opened>(
     configuration: &FleetConfiguration,
     sockets: u32,
-    shares_sockets: bool,
-) -> Result<Vec<Port>, FleetError> {
+    open: impl Fn(u32) -> io::Result<Opened>,
+) -> Result<Vec<Opened>, FleetError> {
     /// `EMFILE` and `ENFILE` of Linux.
     const TOO_MANY_FILES: [i32; 2] = [24, 23];
     let server = configuration.server;
     let mut ports = Vec::new();
-    for _ in 0..sockets {
-        match open_port(server, shares_sockets) {
+    for number in 0..sockets {
+        match open(number) {
             Ok(port) => ports.push(port),
             Err(error) if error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code)) => {
                 let (devices, opened) = (configuration.devices, ports.len());
@@ -374,7 +422,7 @@ impl PortTask {
 }
 
 /// The loopback address of a device.
-fn device_address(number: u32) -> IpAddr {
+pub(super) fn device_address(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(FIRST_LOOPBACK_ADDRESS.to_bits().saturating_add(number)).into()
 }
 

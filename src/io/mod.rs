@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod http;
 pub mod mqtt;
 pub mod store;
+mod stream_fleet;
 pub mod tcp;
 pub mod udp;
 

@@ -22,6 +22,7 @@ use super::device::{DeviceEvent, SimulatedDevice};
 use super::script::DeviceScript;
 use super::scripts::{self, DeviceKind};
 use super::statistics::FleetStatistics;
+use crate::gateway::configuration::Transport;
 use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::model::value::Value;
@@ -37,6 +38,8 @@ pub struct FleetPlan {
     pub endpoint_prefix: String,
     /// What the devices are.
     pub kind: DeviceKind,
+    /// What carries their messages; over a stream, each datagram goes through an adapter of the host.
+    pub transport: Transport,
     /// Lifetime of each registration in seconds.
     pub lifetime_secs: u32,
     /// Time between reports of one device; zero closes the loop.
@@ -76,6 +79,9 @@ impl Fleet {
             let number = plan.first_number.saturating_add(index);
             let mut script = scripts::script(plan.kind, format!("{}{number:06}", plan.endpoint_prefix), number);
             script.lifetime_secs = plan.lifetime_secs;
+            if plan.transport.is_stream() {
+                script.binding = Some("T".to_owned());
+            }
             let lifetime = Path::resource(1, 0, 1);
             if script.tree.exists(&lifetime) {
                 script.tree.set(lifetime, Value::Integer(i64::from(plan.lifetime_secs)));
@@ -170,6 +176,14 @@ impl Fleet {
             }
             self.settle(now, index);
         }
+    }
+
+    /// The connection of a device was made anew: the device knows no observer any more, and says where it is now.
+    pub fn reconnected(&mut self, now: Instant, index: usize) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        member.device.forget_observations();
+        member.device.update(now);
+        self.settle(now, index);
     }
 
     /// Takes a datagram from the server for one device.

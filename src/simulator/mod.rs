@@ -15,6 +15,7 @@ pub mod scripts;
 mod send_pack;
 pub mod statistics;
 pub mod store;
+pub mod stream;
 mod transmission;
 pub mod tree;
 mod walk;

@@ -133,6 +133,8 @@ pub struct DeviceScript {
     pub formats: Vec<ContentFormat>,
     /// Whether notifications are confirmable, unless the `con` attribute says otherwise.
     pub confirmable_notifications: bool,
+    /// Format of Send. In others than SenML CBOR names lie below no alternate root.
+    pub send_format: ContentFormat,
     /// Whether Send is confirmable.
     pub confirmable_send: bool,
     /// Time between Updates; `None` means half of the lifetime.
@@ -180,6 +182,7 @@ impl DeviceScript {
                 ContentFormat::TLV,
             ],
             confirmable_notifications: true,
+            send_format: ContentFormat::SENML_CBOR,
             confirmable_send: true,
             update_interval: None,
             registration_retry: Duration::from_secs(10),

@@ -31,6 +31,7 @@ struct World {
 impl World {
     fn new(devices: u32, interval: Duration, conditions: Conditions, seed: u64) -> Self {
         let plan = FleetPlan {
+            transport: crate::gateway::configuration::Transport::Udp,
             devices,
             first_number: 0,
             endpoint_prefix: "sim-".to_owned(),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use std::time::Duration;
+
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
 use lwm2mqtt::protocol::coap::message::{Code, Message};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
@@ -327,4 +329,60 @@ fn rfc7959_2_9_2_a_write_begins_anew_once_when_the_device_lost_pieces() {
     gateway.receive(peer(1), &answer(&again, Code::REQUEST_ENTITY_INCOMPLETE));
     assert_eq!(gateway.result("dev", "w").unwrap()["code"], "4.08");
     assert_eq!(gateway.next_sent(), None);
+}
+
+/// Lets a request go unanswered to the end of its retransmissions; what is sent next.
+fn given_up(gateway: &mut Gateway, request: &Message) -> Option<Message> {
+    for _ in 0..200 {
+        gateway.pass(Duration::from_secs(1));
+        while let Some(next) = gateway.next_sent() {
+            if next.id != request.id {
+                return Some(next);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn rfc7959_2_5_a_piece_in_the_middle_that_nobody_answers_has_a_second_try_and_the_first_has_none() {
+    let mut gateway = Gateway::new();
+    let (_, first) = large_write(&mut gateway);
+    assert_eq!(given_up(&mut gateway, &first), None);
+    assert_eq!(gateway.result("dev", "w").unwrap()["error"]["kind"], "unreachable");
+    let mut gateway = Gateway::new();
+    let (_, first) = large_write(&mut gateway);
+    gateway.receive(peer(1), &with_block(answer(&first, Code::CONTINUE), BLOCK1, 0, true, 1024));
+    let second = gateway.next_sent().unwrap();
+    let again = given_up(&mut gateway, &second).expect("a second try");
+    assert_eq!((block(&again, BLOCK1), &again.payload), (Some((1, true, 1024)), &second.payload));
+    gateway.receive(peer(1), &with_block(answer(&again, Code::CONTINUE), BLOCK1, 1, true, 1024));
+    let third = gateway.next_sent().unwrap();
+    let again = given_up(&mut gateway, &third).expect("each piece has one");
+    assert_eq!(given_up(&mut gateway, &again), None);
+    assert_eq!(gateway.result("dev", "w").unwrap()["error"]["kind"], "unreachable");
+}
+
+#[test]
+fn rfc7959_2_4_a_piece_that_does_not_come_is_asked_for_once_more() {
+    let mut gateway = Gateway::new();
+    let first = read(&mut gateway);
+    gateway.receive(peer(1), &piece(&first, 0, true, "Advanced Corpora"));
+    let second = gateway.next_sent().unwrap();
+    let again = given_up(&mut gateway, &second).expect("a second try");
+    assert_eq!(block(&again, BLOCK2), Some((1, false, 16)));
+    gateway.receive(peer(1), &piece(&again, 1, false, "tion"));
+    assert_eq!(gateway.result("dev", "r").unwrap()["value"], "Advanced Corporation");
+}
+
+#[test]
+fn rfc7959_2_5_a_piece_of_what_must_not_be_repeated_has_no_second_try() {
+    let mut gateway = Gateway::new();
+    let value = "x".repeat(2_500);
+    let command = json!({"id": "c", "operation": "create", "path": "/16", "values": {"0": {"0": value}}});
+    let first = commanded(&mut gateway, &command);
+    gateway.receive(peer(1), &with_block(answer(&first, Code::CONTINUE), BLOCK1, 0, true, 1024));
+    let second = gateway.next_sent().unwrap();
+    assert_eq!(given_up(&mut gateway, &second), None);
+    assert_eq!(gateway.result("dev", "c").unwrap()["status"], "unknown");
 }

@@ -230,6 +230,19 @@ fn rfc7252_5_3_2_an_answer_needs_the_right_token_and_the_right_peer() {
 }
 
 #[test]
+fn rfc7252_5_3_2_answers_under_another_token_alone_are_told_apart_from_silence() {
+    let mut gateway = Gateway::new();
+    let read = asked(&mut gateway);
+    let mut wrong_token = text_answer(&read, "false");
+    wrong_token.token = Token::new(&[1]).unwrap();
+    gateway.receive(peer(1), &wrong_token);
+    gateway.pass(Duration::from_secs(100));
+    let result = gateway.result("dev", "r").unwrap();
+    assert_eq!((&result["status"], &result["error"]["kind"]), (&json!("failed"), &json!("bad_answer")), "{result}");
+    assert!(result["error"]["message"].as_str().unwrap().contains("another token"), "{result}");
+}
+
+#[test]
 fn rfc7252_4_2_an_answer_under_an_unknown_token_is_reset() {
     let mut gateway = Gateway::new();
     let unknown = confirmable(&request(Code::GET, 5, ""), 77, Code::CONTENT, "1");

@@ -14,6 +14,7 @@ mod harness;
 mod http_api;
 mod joining;
 mod kill_nine;
+mod leshan_api;
 mod mqtt_sink;
 mod mqtt_versions;
 mod real_clients;

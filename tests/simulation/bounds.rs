@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use lwm2mqtt::gateway::configuration::{Limits, UnknownDevices};
-use lwm2mqtt::gateway::vocabulary::{Peer, Query};
+use lwm2mqtt::gateway::vocabulary::{Peer, Query, StreamOrder};
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
 use lwm2mqtt::protocol::coap::message::{Code, Message};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
+use lwm2mqtt::protocol::coap::tcp_frame;
 use serde_json::{Value as Json, json};
 
 use crate::conformance::gateway::{
     GOOD_QUERY, Gateway, OBSERVE_TEMPERATURES, answer, observed, peer, registration, request, target, text_answer,
     with_block,
 };
+use crate::conformance::stream::{Connection, stream_peer};
 
 const NOTHING: &str = "version = 1\n";
 const TAKE_TEMPERATURES: &str = "version = 1\n[[telemetry]]\npath = \"/3303/*/5700\"\nkey = \"t_{instance}\"\n\
@@ -257,4 +259,99 @@ fn only_the_last_address_of_a_device_counts_for_its_sends() {
     assert_eq!(gateway.ask(peer(49), &send(200, &[(0, 1.0)])).code, Code::CHANGED);
     gateway.pass(Duration::from_secs(1));
     assert_eq!(gateway.values("moving", "t_0"), [1.0]);
+}
+
+#[test]
+fn connections_beyond_max_connections_are_closed_until_there_is_room() {
+    let mut gateway = bounded(NOTHING, |limits| limits.max_connections = 2);
+    let first = Connection::open(&mut gateway, 1);
+    Connection::open(&mut gateway, 2);
+    let third = Connection::connect(&mut gateway, stream_peer(3), 3);
+    assert_eq!(third.orders(&mut gateway), [StreamOrder::Close]);
+    assert_eq!((reached(&gateway, "max_connections"), gateway.gauges().connections), (1, 2));
+    first.break_off(&mut gateway);
+    Connection::open(&mut gateway, 4);
+    assert_eq!(gateway.gauges().connections, 2);
+}
+
+#[test]
+fn connections_beyond_max_connections_per_address_are_closed_and_other_addresses_are_served() {
+    let mut gateway = bounded(NOTHING, |limits| limits.max_connections_per_address = 2);
+    let at = |address: &str| Peer { listener: 1, remote: address.parse().unwrap(), local: None };
+    let mut id = 0;
+    for (remotes, taken) in [
+        (["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"], [true, true, false]),
+        (["192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::2]:1"], [true, true, true]),
+        // One subscriber has a network of 64 bits.
+        (["[2001:db8::ffff:1]:1", "[2001:db8:0:1::1]:1", "[2001:db8::1]:2"], [false, true, false]),
+    ] {
+        for (remote, taken) in remotes.into_iter().zip(taken) {
+            id += 1;
+            let orders = Connection::connect(&mut gateway, at(remote), id).orders(&mut gateway);
+            assert_eq!(orders != [StreamOrder::Close], taken, "{remote}");
+        }
+    }
+    assert_eq!(reached(&gateway, "max_connections_per_address"), 3);
+}
+
+#[test]
+fn large_messages_beyond_max_stream_bytes_end_their_connection_and_small_ones_are_served() {
+    let mut gateway = bounded(NOTHING, |limits| limits.max_stream_bytes = 10_000);
+    let devices: Vec<Connection> = (1..=3).map(|number| Connection::open(&mut gateway, number)).collect();
+    let mut large = register(9);
+    large.payload = vec![b'x'; 20_000];
+    let frame = tcp_frame::encode(&large);
+    for device in &devices {
+        device.say_bytes(&mut gateway, &frame[..5_500]);
+    }
+    assert!(devices[2].abort(&mut gateway).0.contains("too many large messages"));
+    assert_eq!((reached(&gateway, "max_stream_bytes"), gateway.gauges().connections), (1, 2));
+    let small = Connection::open(&mut gateway, 4);
+    let frame = tcp_frame::encode(&register(4));
+    small.say_bytes(&mut gateway, &frame[..20]);
+    small.say_bytes(&mut gateway, &frame[20..]);
+    assert_eq!(small.next(&mut gateway).code, Code::CREATED);
+    // With the end of a connection its bytes are given back.
+    devices[0].break_off(&mut gateway);
+    let fifth = Connection::open(&mut gateway, 5);
+    let frame = tcp_frame::encode(&large);
+    fifth.say_bytes(&mut gateway, &frame[..5_500]);
+    assert_eq!(fifth.orders(&mut gateway), []);
+}
+
+#[test]
+fn connections_on_which_nobody_registers_make_room() {
+    let mut gateway = bounded(NOTHING, |limits| limits.max_connections = 2);
+    let idle = Connection::open(&mut gateway, 1);
+    let device = Connection::open(&mut gateway, 2);
+    let location = device.register(&mut gateway, "ep=dev&lt=86400&lwm2m=1.1&b=T", "</3/0>");
+    for _ in 0..6 {
+        gateway.pass(Duration::from_secs(10));
+        // Words alone do not keep a place.
+        idle.say_bytes(&mut gateway, &[0, 0]);
+    }
+    assert!(idle.abort(&mut gateway).0.contains("no device registered"));
+    assert_eq!(gateway.count(Occurrence::ConnectionClosed("unregistered")), 1);
+    device.say(&mut gateway, &request(Code::DELETE, 7, &format!("rd/{location}")));
+    assert_eq!(device.next(&mut gateway).code, Code::DELETED);
+    gateway.pass(Duration::from_secs(59));
+    assert_eq!(device.orders(&mut gateway), []);
+    gateway.pass(Duration::from_secs(1));
+    device.abort(&mut gateway);
+    assert_eq!(gateway.gauges().connections, 0);
+}
+
+#[test]
+fn messages_that_trickle_in_end_their_connection() {
+    let mut gateway = bounded(NOTHING, |_| {});
+    let device = Connection::open(&mut gateway, 1);
+    let frame = tcp_frame::encode(&register(1));
+    for byte in &frame[..15] {
+        gateway.pass(Duration::from_secs(2));
+        device.say_bytes(&mut gateway, &[*byte]);
+    }
+    assert_eq!(device.orders(&mut gateway), []);
+    gateway.pass(Duration::from_secs(2));
+    assert!(device.abort(&mut gateway).0.contains("too long to arrive"));
+    assert_eq!(gateway.count(Occurrence::ConnectionClosed("slow_message")), 1);
 }

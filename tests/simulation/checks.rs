@@ -21,6 +21,11 @@ pub(super) fn counting_device(endpoint: &str) -> DeviceScript {
     script
 }
 
+/// Whether a notification carries the counter: by itself, or among several paths.
+fn is_counted(path: Path) -> bool {
+    path == COUNTER || path == Path::ROOT
+}
+
 /// Counts on devices and remembers which number each notification carried.
 pub(super) struct Counters {
     next: BTreeMap<SocketAddr, u32>,
@@ -67,12 +72,12 @@ impl Counters {
     pub(super) fn follow(&mut self, world: &World) {
         for (_, address, event) in world.device_events.iter().skip(self.seen_events) {
             match event {
-                DeviceEvent::NotificationSent { path, sequence, .. } if *path == COUNTER => {
+                DeviceEvent::NotificationSent { path, sequence, .. } if is_counted(*path) => {
                     // Sent at the time of the count, or later by a timer: then it carries the newest number.
                     let current = self.next.get(address).map_or(0, |next| next - 1);
                     self.carried.entry((*address, *sequence)).or_default().insert(current);
                 }
-                DeviceEvent::NotificationAcknowledged { path, sequence, .. } if *path == COUNTER => {
+                DeviceEvent::NotificationAcknowledged { path, sequence, .. } if is_counted(*path) => {
                     let endpoint = self.endpoints.get(address).cloned().unwrap_or_default();
                     // Only where it is certain which number was carried.
                     if let Some(carried) = self.carried.get(&(*address, *sequence))

@@ -18,7 +18,24 @@ use crate::model::message::Message;
 use crate::northbound::command_json::result_json;
 use crate::northbound::layout::native;
 use crate::northbound::topic::{encode_level, is_publishable};
+use crate::protocol::coap::message::Token;
 use crate::protocol::lwm2m::link_format;
+
+/// What came of a request that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Nothing.
+    Complete,
+    /// An empty acknowledgement, and then nothing.
+    AfterAcknowledgement,
+    /// Answers that cannot be told to be ours.
+    OtherToken {
+        /// The token of the request.
+        ours: Token,
+        /// That of the answer.
+        theirs: Token,
+    },
+}
 
 impl Devices {
     /// Takes a command for a device. Whatever becomes of it is told to its origin; the caller acknowledges the sender
@@ -244,7 +261,7 @@ impl Devices {
         services: &mut Services,
         key: usize,
         id: &str,
-        acknowledged: bool,
+        silence: Silence,
         queue_mode: bool,
     ) {
         let Some(queued) = self.table.get(key).and_then(|device| device.commands.get(id)) else { return };
@@ -254,10 +271,13 @@ impl Devices {
             self.finish_command(services, key, id, Outcome::Unknown);
         } else if gave_up {
             self.finish_command(services, key, id, Outcome::failed(ErrorKind::Timeout, "no answer within timeout"));
+        } else if let Silence::OtherToken { ours, theirs } = silence {
+            let message = format!("the device answered under another token, {theirs:?} where {ours:?} was asked under");
+            self.finish_command(services, key, id, Outcome::failed(ErrorKind::BadAnswer, message));
         } else if queue_mode {
             self.report_queued(services, key, id);
         } else {
-            let outcome = if acknowledged {
+            let outcome = if silence == Silence::AfterAcknowledgement {
                 Outcome::failed(ErrorKind::Timeout, "the device acknowledged the request and never answered it")
             } else {
                 Outcome::failed(ErrorKind::Unreachable, "the device did not answer")

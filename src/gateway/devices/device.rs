@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::end_devices::Behind;
 use super::exchange::{ActiveExchange, Job};
 use super::observation::{Observation, Target};
 use crate::gateway::dispatch::queue::CommandQueue;
@@ -191,6 +192,10 @@ pub struct Device {
     pub facts: DeviceFacts,
     /// The registration, while it lasts.
     pub registration: Option<Registration>,
+    /// Where an end device is reached; `None` for a device that registered by itself.
+    pub behind: Option<Behind>,
+    /// The end devices behind it, as keys.
+    pub end_devices: Vec<usize>,
     /// Where the device registered from.
     pub peer: Peer,
     /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
@@ -287,6 +292,8 @@ impl Device {
             label: None,
             facts,
             registration: None,
+            behind: None,
+            end_devices: Vec::new(),
             peer,
             alternate_peer: None,
             disconnected: false,

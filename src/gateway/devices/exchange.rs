@@ -51,6 +51,8 @@ pub struct Receiving {
     pub wanted: Block,
     /// Whether the transfer was begun again already because a piece did not fit.
     pub restarted: bool,
+    /// Whether this piece was asked for a second time, as nobody answered.
+    pub asked_again: bool,
 }
 
 /// Why a body did not arrive as a whole.
@@ -73,6 +75,8 @@ pub struct Sending {
     pub size_exponent: u8,
     /// Whether the device lost the beginning once already (4.08).
     pub restarted: bool,
+    /// Whether this piece was sent a second time, as nobody answered.
+    pub asked_again: bool,
 }
 
 /// A request under way.
@@ -94,4 +98,17 @@ pub struct ActiveExchange {
     pub tried_other_words: bool,
     /// When the whole must be over, if the command says so.
     pub give_up_at: Option<Instant>,
+}
+
+impl ActiveExchange {
+    /// Whether a piece that went unanswered is worth a second try: the device answered the ones before, and this one
+    /// had none yet. Each piece has one, so that a long transfer survives a network that loses much.
+    pub fn takes_second_try(&mut self) -> bool {
+        let asked_again = match (&mut self.receiving, &mut self.sending) {
+            (Some(receiving), _) if !receiving.body.is_empty() => &mut receiving.asked_again,
+            (_, Some(sending)) if sending.offset > 0 => &mut sending.asked_again,
+            _ => return false,
+        };
+        !std::mem::replace(asked_again, true)
+    }
 }

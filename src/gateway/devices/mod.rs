@@ -11,6 +11,7 @@
 pub mod answers;
 pub mod commands;
 pub mod device;
+pub mod end_devices;
 pub mod exchange;
 pub(in crate::gateway) mod grouping;
 pub mod observation;
@@ -140,7 +141,9 @@ impl Devices {
         if let Some(name) = &device.name {
             self.by_name.insert(name.clone(), key);
         }
-        if let Some(registration) = &device.registration {
+        if let Some(registration) = &device.registration
+            && device.behind.is_none()
+        {
             self.by_location.insert(registration.location.clone(), key);
             self.by_address.insert((device.peer.listener, device.peer.remote), key);
         }
@@ -159,6 +162,11 @@ impl Devices {
         self.end_exchange(key);
         self.forget_observations(key);
         let mut device = self.table.try_remove(key)?;
+        if let Some(gateway) = device.behind.as_ref().and_then(|behind| self.key_of_endpoint(behind.gateway.as_str()))
+            && let Some(gateway) = self.table.get_mut(gateway)
+        {
+            gateway.end_devices.retain(|end| *end != key);
+        }
         services.streams.leave(services.now, device.peer, key);
         self.by_endpoint.remove(&device.endpoint);
         if let Some(name) = &device.name {

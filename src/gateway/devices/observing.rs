@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
+use super::end_devices::GATEWAY_OBJECT;
 use super::exchange::ActiveExchange;
 use super::observation::{Observation, Phase, Target};
 use super::{Devices, TokenOwner};
 use crate::gateway::services::{Held, Services};
-use crate::gateway::vocabulary::{Observed, Peer};
+use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::attributes::NotificationAttributes;
 use crate::model::event::EventKind;
+use crate::model::path::Path;
 use crate::model::report::{ReportSource, Sample};
 use crate::protocol::coap::message::{Code, Message};
 use crate::protocol::coap::observe_order::is_newer;
@@ -116,12 +118,11 @@ impl Devices {
         match self.decode_body(services, key, target.base(), message) {
             Ok(samples) => {
                 let samples = self.expected_samples(services, key, target, samples);
+                if *target == Target::Path(Path::object(GATEWAY_OBJECT)) {
+                    self.list_end_devices(services, key, &samples);
+                }
                 if source == ReportSource::Notify {
-                    let observed = match target {
-                        Target::Path(path) => Observed::Single(*path),
-                        Target::Composite(paths) => Observed::Composite(paths.to_vec()),
-                    };
-                    self.tell_samples(services, key, source, Some(observed), &samples);
+                    self.tell_samples(services, key, Some(target), &samples);
                 }
                 self.report(services, key, &samples, source, by_command);
             }
@@ -191,6 +192,10 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         if let Some(observation) = device.observations.get_mut(target) {
             observation.phase = Phase::Refused { code: code.0 };
+        }
+        if device.is_gateway() && *target == Target::Path(Path::object(GATEWAY_OBJECT)) {
+            // Then at least once, and again with each list of objects that changes.
+            device.request_read(target.clone());
         }
         // An optional resource that is not there is what a mapping for many devices must expect.
         if code == Code::NOT_FOUND || code == Code::METHOD_NOT_ALLOWED {

@@ -48,11 +48,17 @@ impl Devices {
         if peer.remote != device.peer.remote || peer.listener != device.peer.listener {
             device.alternate_peer = Some(peer);
         }
+        if device.behind.is_some() {
+            // Its gateway carried the message; whether it listens is decided there.
+            self.gateway_heard(services, key);
+            return;
+        }
         if device.registration.is_none() {
             return;
         }
         device.awake_until = device.in_queue_mode().then(|| now + device.awake_window(&services.configuration));
         if device.state == State::Online {
+            self.follow_gateway(services, key);
             return;
         }
         let was_asleep = device.state == State::Asleep;
@@ -76,6 +82,7 @@ impl Devices {
         device.state = state;
         reason.clone_into(&mut device.reason);
         self.publish_state(services, key);
+        self.follow_gateway(services, key);
     }
 
     /// Publishes the retained state.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::device::{Desired, Device, FormatMemory, Registration, State};
+use super::end_devices::Behind;
 use super::observation::{Observation, Target};
 use crate::gateway::clock::WallClock;
 use crate::gateway::vocabulary::Peer;
@@ -32,6 +33,8 @@ pub struct DeviceRecord {
     state: State,
     reason: String,
     last_seen: WallTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    behind: Option<Behind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     registration: Option<RegistrationRecord>,
     #[serde(default)]
@@ -136,6 +139,7 @@ impl DeviceRecord {
             state: device.state,
             reason: device.reason.clone(),
             last_seen: device.last_seen,
+            behind: device.behind.clone(),
             registration,
             objects: device.facts.objects.clone(),
             manufacturer: device.facts.manufacturer.clone(),
@@ -165,6 +169,7 @@ impl DeviceRecord {
         device.facts.manufacturer = self.manufacturer;
         device.facts.model = self.model;
         device.facts.firmware = self.firmware;
+        device.behind = self.behind;
         device.state = self.state;
         device.reason = self.reason;
         device.formats = self.formats;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Devices;
 use super::device::{Device, Registration, State};
+use super::end_devices::GATEWAY_OBJECT;
 use super::grouping;
 use super::observation::{Observation, Phase, Target};
 use super::requests::Reply;
@@ -14,6 +15,7 @@ use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::QueueMode;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
+use crate::model::path::Path;
 use crate::protocol::coap::message::Code;
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::lwm2m::binding::Binding;
@@ -86,6 +88,7 @@ impl Devices {
         let location = self.begin_registration(services, key, peer, request);
         self.heard(services, key, peer, bytes);
         self.select_mapping(services, key);
+        self.restart_end_devices(services, key);
         if let Some(device) = self.table.get_mut(key) {
             for path in device.reads_on_register.clone() {
                 device.request_read(Target::Path(path));
@@ -136,6 +139,8 @@ impl Devices {
             self.by_location.remove(&previous.location);
         }
         self.by_location.insert(location.clone(), key);
+        // Whoever registers by itself is behind nobody.
+        device.behind = None;
         let former = [Some(device.peer), device.alternate_peer.take()];
         for former in former.into_iter().flatten().map(|former| (former.listener, former.remote)) {
             if self.by_address.get(&former) == Some(&key) {
@@ -271,6 +276,9 @@ impl Devices {
         self.remember_address(key, peer);
         self.heard(services, key, peer, bytes);
         if new_objects {
+            if let Some(device) = self.table.get_mut(key).filter(|device| device.is_gateway()) {
+                device.request_read(Target::Path(Path::object(GATEWAY_OBJECT)));
+            }
             self.select_mapping(services, key);
             self.publish_info(services, key);
         }
@@ -312,13 +320,15 @@ impl Devices {
         self.end_registration(services, key, EventKind::Expired, "expired");
     }
 
-    fn end_registration(&mut self, services: &mut Services, key: usize, kind: EventKind, reason: &str) {
+    pub(super) fn end_registration(&mut self, services: &mut Services, key: usize, kind: EventKind, reason: &str) {
         if let Some(ended) = self.end_exchange(key) {
             self.requeue(services, key, &ended);
         }
         self.forget_observations(key);
         self.tell_registration(services, key, kind);
+        self.end_end_devices(services, key, kind, reason);
         if let Some(device) = self.table.get_mut(key) {
+            services.streams.leave(services.now, device.peer, key);
             if let Some(registration) = device.registration.take() {
                 self.by_location.remove(&registration.location);
             }
@@ -376,6 +386,7 @@ impl Devices {
                     Some(format!("{} is not observed: the device has {limit} observations", group.target));
             }
         }
+        device.want_end_devices();
         device.observations.retain(|_, observation| {
             if observation.is_wanted() {
                 return true;

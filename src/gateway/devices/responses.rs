@@ -53,9 +53,9 @@ impl Devices {
                 services.count(Occurrence::DatagramDropped("unknown_acknowledgement"));
                 return;
             };
-            let expected =
-                self.table.get(key).and_then(|device| device.exchange.as_ref()).map(|active| active.exchange.token());
-            if expected != Some(message.token) {
+            let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_mut()) else { return };
+            if active.exchange.token() != message.token {
+                active.exchange.note_other_token(message.token);
                 services.count(Occurrence::DatagramDropped("wrong_token"));
                 return;
             }
@@ -333,7 +333,8 @@ impl Devices {
         let model = services.model.clone();
         let Some(device) = self.table.get_mut(key) else { return Err("the device is gone".to_owned()) };
         let mut quirks = Vec::new();
-        let format = format.unwrap_or_else(|| {
+        let named = format;
+        let format = named.unwrap_or_else(|| {
             quirks.push("no_content_format");
             if base.depth() >= 3 { ContentFormat::TEXT } else { ContentFormat::TLV }
         });
@@ -347,7 +348,10 @@ impl Devices {
             }
             Err(error) => {
                 services.count(Occurrence::ContentError(format.0));
-                Err(format!("{error} (format {format})"))
+                Err(match named {
+                    Some(_) => format!("{error} (format {format})"),
+                    None => format!("the answer names no Content-Format and was taken for {format}: {error}"),
+                })
             }
         };
         for quirk in quirks {

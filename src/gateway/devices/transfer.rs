@@ -3,7 +3,8 @@
 //! Each piece is a request of its own with a token of its own. What leaves is cut as the device wants it: a smaller size
 //! in an answer counts from the next piece on, 4.13 with a smaller size begins anew with that size, 4.08 begins anew
 //! once. What arrives must follow on; a wrong piece or another ETag begins the whole anew once, and nothing is ever
-//! spliced. One body is bounded by `max_transfer_bytes`, all that arrive together by `max_transfers_bytes`.
+//! spliced. A piece in the middle that goes unanswered has a second try, unless the operation must not be repeated.
+//! One body is bounded by `max_transfer_bytes`, all that arrive together by `max_transfers_bytes`.
 
 use super::Devices;
 use super::exchange::{ActiveExchange, Receiving, Sending, TransferError};
@@ -41,6 +42,7 @@ impl Devices {
                 body: Vec::new(),
                 wanted: Block { number: 0, more: false, size_exponent: block.size_exponent },
                 restarted: false,
+                asked_again: false,
             },
             None if block.number != 0 => {
                 let wrong = format!("block {} came where block 0 was asked for", block.number);
@@ -77,6 +79,7 @@ impl Devices {
                 body: Vec::new(),
                 wanted: Block { number: 0, more: false, size_exponent: block.size_exponent },
                 restarted: true,
+                asked_again: false,
                 first: receiving.first,
             };
             self.continue_request(services, key, active, Some(again));
@@ -107,6 +110,7 @@ impl Devices {
         }
         if block.more {
             let number = u32::try_from(receiving.body.len() >> (block.size_exponent + 4)).unwrap_or(Block::MAX_NUMBER);
+            receiving.asked_again = false;
             receiving.wanted = Block { number, more: false, size_exponent: block.size_exponent };
             self.continue_request(services, key, active, Some(receiving));
             return None;
@@ -125,7 +129,8 @@ fn next_piece(active: &mut ActiveExchange, message: &Message) -> Result<bool, Tr
         let smaller = block.filter(|block| block.size() < active.request.payload.len());
         if let (Code::REQUEST_ENTITY_TOO_LARGE, Some(block)) = (message.code, smaller) {
             let body = active.request.payload.clone();
-            active.sending = Some(Sending { body, offset: 0, size_exponent: block.size_exponent, restarted: false });
+            let size_exponent = block.size_exponent;
+            active.sending = Some(Sending { body, offset: 0, size_exponent, restarted: false, asked_again: false });
             return Ok(true);
         }
         return Ok(false);
@@ -137,6 +142,7 @@ fn next_piece(active: &mut ActiveExchange, message: &Message) -> Result<bool, Tr
             // Also 2.04: some devices take each piece by itself (RFC 7959 section 2.3).
             sending.offset = end;
             sending.size_exponent = wanted;
+            sending.asked_again = false;
             Ok(true)
         }
         Code::CONTINUE => Err(TransferError::WrongPiece("2.31 came as the answer to the last block".to_owned())),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Devices;
 use super::TokenOwner;
+use super::commands::Silence;
 use super::device::{Device, State, is_update_trigger};
 use super::exchange::{ActiveExchange, Job, Sending};
 use super::observation::{Phase, Target};
@@ -25,7 +26,17 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(93);
 impl Devices {
     /// Sends the next request if one may be sent, and puts the device under its deadline.
     pub fn advance(&mut self, services: &mut Services, key: usize) {
-        while self.table.get(key).is_some_and(|device| device.exchange.is_none() && !device.answer_pending) {
+        self.advance_alone(services, key);
+        for other in self.next_on_line(key) {
+            if self.line_is_busy(other) {
+                break;
+            }
+            self.advance_alone(services, other);
+        }
+    }
+
+    fn advance_alone(&mut self, services: &mut Services, key: usize) {
+        while !self.line_is_busy(key) {
             let Some((job, request, token)) = self.next_job(services, key) else { break };
             self.start(services, key, job, request, token);
         }
@@ -198,6 +209,7 @@ impl Devices {
             offset: 0,
             size_exponent,
             restarted: false,
+            asked_again: false,
         });
         if let Some(device) = self.table.get_mut(key)
             && request.code == Code::POST
@@ -331,7 +343,19 @@ impl Devices {
         let now = services.now;
         let Some(device) = self.table.get_mut(key) else { return };
         let out_of_time = active.give_up_at.is_some_and(|give_up_at| give_up_at <= now);
-        if !acknowledged && !active.tried_other_words && !out_of_time {
+        let repeatable = match &active.job {
+            Job::Command { id } => {
+                device.commands.get(id).is_some_and(|queued| queued.command.operation.is_idempotent())
+            }
+            _ => true,
+        };
+        if repeatable && !acknowledged && !out_of_time && active.takes_second_try() {
+            let receiving = active.receiving.take();
+            self.continue_request(services, key, active, receiving);
+            return;
+        }
+        let silent = !acknowledged && active.exchange.other_token().is_none();
+        if silent && !active.tried_other_words && !out_of_time {
             if let Some(alternate) = device.alternate_peer.take() {
                 // Heard from elsewhere since it registered: a NAT may have moved it.
                 active.tried_other_words = true;
@@ -358,7 +382,12 @@ impl Devices {
         ));
         let queue_mode = device.in_queue_mode();
         if let Job::Command { id } = &active.job {
-            self.command_unanswered(services, key, id, acknowledged, queue_mode);
+            let silence = match active.exchange.other_token() {
+                Some(theirs) => Silence::OtherToken { ours: active.exchange.token(), theirs },
+                None if acknowledged => Silence::AfterAcknowledgement,
+                None => Silence::Complete,
+            };
+            self.command_unanswered(services, key, id, silence, queue_mode);
         }
         if let (Job::Observe { target: Target::Composite(_) }, true) = (&active.job, acknowledged) {
             // Some clients acknowledge a FETCH and then say nothing; what they take is tried next.

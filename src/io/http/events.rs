@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::command::CommandResult;
 use crate::model::endpoint::Endpoint;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::path::Path;
 use crate::model::time::WallTime;
 use crate::northbound::command_json::result_json;
+use crate::northbound::leshan;
 
 /// Events kept for clients that come back.
 pub const MAX_EVENTS: usize = 10_000;
@@ -66,6 +67,8 @@ pub enum StreamEvent {
     Result(CommandResult),
     /// A line of the log, while somebody asked for them.
     Log(Value),
+    /// An event of the Leshan-compatible stream, which the stream of the own API does not tell.
+    Leshan(Box<leshan::Event>),
     /// So many events could not be kept.
     Missed(u64),
 }
@@ -78,6 +81,7 @@ impl StreamEvent {
             Self::Value { .. } => "value",
             Self::Result(_) => "result",
             Self::Log(_) => "log",
+            Self::Leshan(event) => event.name.as_str(),
             Self::Missed(_) => "missed",
         }
     }
@@ -91,6 +95,7 @@ impl StreamEvent {
             }),
             Self::Result(result) => result_json(result),
             Self::Log(line) => line.clone(),
+            Self::Leshan(event) => event.data.clone(),
             Self::Missed(count) => missed(Some(*count), "the gateway had more to do than the stream could take"),
         }
     }
@@ -104,6 +109,7 @@ impl StreamEvent {
             Self::Value { endpoint, .. } => endpoint.as_str() == device,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Log(_) => false,
+            Self::Leshan(event) => event.endpoint == device,
             Self::Missed(_) => true,
         }
     }
@@ -118,6 +124,7 @@ impl StreamEvent {
                 _ => 0,
             },
             Self::Log(line) => weight_of(line),
+            Self::Leshan(event) => weight_of(&event.data),
             Self::Missed(_) => 0,
         };
         EVENT_COST + texts
@@ -167,13 +174,28 @@ pub(super) struct Filter {
     pub(super) device: Option<String>,
     /// Types; empty: all.
     pub(super) types: Vec<String>,
+    /// For the Leshan-compatible stream, which has events of its own and no types.
+    pub(super) leshan: bool,
 }
 
 impl Filter {
     fn takes(&self, event: &StreamEvent) -> bool {
+        if self.leshan || matches!(event, StreamEvent::Leshan(_)) {
+            return self.leshan && self.takes_for_leshan(event);
+        }
         matches!(event, StreamEvent::Missed(_))
             || ((self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind()))
                 && self.device.as_deref().is_none_or(|device| event.concerns(device)))
+    }
+
+    /// Its own events, and those of presence, which are the same.
+    fn takes_for_leshan(&self, event: &StreamEvent) -> bool {
+        let told = match event {
+            StreamEvent::Leshan(_) => true,
+            StreamEvent::Bridge(event) => matches!(event.kind, EventKind::Awake | EventKind::Asleep),
+            _ => false,
+        };
+        told && self.device.as_deref().is_none_or(|device| event.concerns(device))
     }
 }
 
@@ -182,6 +204,8 @@ impl Filter {
 pub(super) enum Position {
     /// At the end: only what comes from now on.
     Latest,
+    /// The same, answered at once with where the end is.
+    Now,
     /// Behind an event.
     Behind(u64),
     /// Behind an event of another run, or none that could be: everything there is.
@@ -312,7 +336,7 @@ impl Hub {
     fn answer(&mut self, ask: Ask) {
         let next = self.next_number();
         let (from, gap) = match ask.position {
-            Position::Latest => (next, None),
+            Position::Latest | Position::Now => (next, None),
             Position::Unknown => (self.first, Some(None)),
             // A number that was never given is of no run that we know.
             Position::Behind(number) if number >= next => (self.first, Some(None)),
@@ -331,7 +355,7 @@ impl Hub {
                 }
             }
         }
-        if events.is_empty() && gap.is_none() {
+        if events.is_empty() && gap.is_none() && ask.position != Position::Now {
             self.waiting.retain(|(waiting, _)| !waiting.reply.is_closed());
             self.waiting.push((ask, position));
             return;
@@ -423,10 +447,10 @@ mod tests {
     fn a_filter_passes_over_what_it_does_not_take() {
         let (_sender, _events, mut hub) = hub("run");
         hub.take(vec![value("a", 1), value("b", 2), value("a", 3)]);
-        let of_b = Filter { device: Some("b".to_owned()), types: vec!["value".to_owned()] };
+        let of_b = Filter { device: Some("b".to_owned()), types: vec!["value".to_owned()], leshan: false };
         let answered = ask(&mut hub, Position::Behind(0), &of_b).unwrap();
         assert_eq!((numbers(&answered), answered.position), (vec![2], 3));
-        let results = Filter { device: None, types: vec!["result".to_owned()] };
+        let results = Filter { types: vec!["result".to_owned()], ..Filter::default() };
         assert!(ask(&mut hub, Position::Behind(0), &results).is_none());
     }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::{LINGER_TIME, MAX_QUEUED_BYTES, READ_BELOW_QUEUED_BYTES, STALL_TIME};
+use super::{Bounds, LINGER_TIME, READ_BELOW_QUEUED_BYTES};
 use crate::gateway::vocabulary::StreamOrder;
 
 /// Bytes that one read takes.
@@ -29,6 +29,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Port {
     stream: TcpStream,
+    bounds: Bounds,
     state: Mutex<State>,
     /// Told when the task has to look at the state anew.
     changed: Notify,
@@ -77,8 +78,8 @@ impl State {
 }
 
 impl Port {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, state: Mutex::default(), changed: Notify::new() }
+    pub(super) fn new(stream: TcpStream, bounds: Bounds) -> Self {
+        Self { stream, bounds, state: Mutex::default(), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,7 +98,7 @@ impl Port {
                 if state.queue.len() == 1 {
                     state.write(&self.stream);
                 }
-                if state.queued_bytes > MAX_QUEUED_BYTES {
+                if state.queued_bytes > self.bounds.max_queued_bytes {
                     state.queue.clear();
                     state.failed.get_or_insert("the device takes too little of what is sent to it".to_owned());
                 }
@@ -141,7 +142,7 @@ pub(super) async fn serve<Told: Future<Output = bool>>(port: &Port, tell: impl F
         if !wanted.write {
             stalled_at = None;
         } else if stalled_at.is_none() {
-            stalled_at = Some(Instant::now() + STALL_TIME);
+            stalled_at = Some(Instant::now() + port.bounds.stall_time);
         }
         tokio::select! {
             () = port.changed.notified() => {}

@@ -8,7 +8,7 @@
 //!
 //! # Bounds
 //! A connection with [`READ_BELOW_QUEUED_BYTES`] or more to write is not read: who does not listen is not listened to.
-//! With [`MAX_QUEUED_BYTES`] it is closed; so is one that takes no byte for [`STALL_TIME`]. Who may connect is the core's
+//! With room for two of the longest messages filled as well it is closed; so is one that takes no byte for [`STALL_TIME`]. Who may connect is the core's
 //! question: it closes what exceeds its bounds. Nothing is accepted while the core's channel is full.
 //!
 //! # Ends
@@ -37,8 +37,6 @@ use connection::Port;
 
 /// With so much to write, a connection is not read.
 pub const READ_BELOW_QUEUED_BYTES: usize = 64 << 10;
-/// With so much to write, a connection is closed: the longest message, and what a device asked in between.
-pub const MAX_QUEUED_BYTES: usize = (64 << 20) + (1 << 20);
 /// A connection that takes nothing of what waits for so long is closed.
 pub const STALL_TIME: Duration = Duration::from_secs(60);
 /// How long a closed connection may take for what waits.
@@ -49,11 +47,19 @@ const BACKLOG: i32 = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// All connections of all listeners.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TcpConnections {
+    bounds: Bounds,
     ports: Arc<Ports>,
     accepting: Vec<AbortHandle>,
     addresses: Vec<SocketAddr>,
+}
+
+/// What a connection may do at most.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    max_queued_bytes: usize,
+    stall_time: Duration,
 }
 
 /// Connections by number, shared by the tasks.
@@ -80,6 +86,17 @@ impl Ports {
 }
 
 impl TcpConnections {
+    /// No listeners. `longest_message`: bytes of the longest message that the core sends.
+    pub fn new(longest_message: usize) -> Self {
+        let max_queued_bytes = longest_message.saturating_mul(2).saturating_add(READ_BELOW_QUEUED_BYTES);
+        Self {
+            bounds: Bounds { max_queued_bytes, stall_time: STALL_TIME },
+            ports: Arc::default(),
+            accepting: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
     /// Listens on one more address. `index` becomes [`Peer::listener`]. Must be called inside a tokio runtime with I/O.
     ///
     /// # Errors
@@ -95,7 +112,7 @@ impl TcpConnections {
         }
         let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
         self.addresses.push(listener.local_addr().map_err(failed)?);
-        let task = tokio::spawn(accept(index, listener, self.ports.clone(), inputs));
+        let task = tokio::spawn(accept(index, listener, self.bounds, self.ports.clone(), inputs));
         self.accepting.push(task.abort_handle());
         Ok(())
     }
@@ -144,7 +161,7 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept(index: u16, listener: TcpListener, ports: Arc<Ports>, inputs: InputSender) {
+async fn accept(index: u16, listener: TcpListener, bounds: Bounds, ports: Arc<Ports>, inputs: InputSender) {
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -161,7 +178,7 @@ async fn accept(index: u16, listener: TcpListener, ports: Arc<Ports>, inputs: In
         }
         let local = stream.local_addr().ok().map(|address| canonical(address).ip());
         let peer = Peer { listener: index, remote: canonical(remote), local };
-        let port = Arc::new(Port::new(stream));
+        let port = Arc::new(Port::new(stream, bounds));
         let connection = ports.insert(port.clone());
         if inputs.send(vec![Input::Stream { peer, connection, input: StreamInput::Opened }]).await.is_err() {
             return;

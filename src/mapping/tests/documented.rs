@@ -64,6 +64,13 @@ fn the_documented_keys_compile_and_mean_what_is_documented() {
         qos = 1
         retain = false
 
+        [[http]]
+        route = "/plant/{device}/setpoint"
+        path = "/3308/0/5900"
+        methods = ["GET", "PUT"]
+        role = "operator"
+        cached = "30s"
+
         [[example]]
         endpoint = "weather-1"
         report = { path = "/3303/0/5700", value = 21.456, ts = 1700000000000 }

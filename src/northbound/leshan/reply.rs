@@ -39,17 +39,37 @@ const STATUSES: [(&str, &str); 15] = [
     ("5.00", "INTERNAL_SERVER_ERROR(500)"),
 ];
 
-/// The result of a command for its caller. [`Outcome::Queued`] is [`delayed`] instead.
+/// The result of a command for its caller. [`Outcome::Queued`] is [`delayed`] instead, except for the end of an
+/// observation of which the device is not told.
 #[must_use]
 pub fn reply(asked: &LeshanCommand, result: &CommandResult, types: &DeviceModel<'_>) -> Reply {
-    let cancels = matches!(asked.request.wanted, Wanted::CancelObserve | Wanted::CancelObserveComposite);
-    if cancels && !asked.active && matches!(result.outcome, Outcome::Done { .. }) {
-        return Reply::Empty;
+    if asked.cancels() {
+        // All else about the command was found right when it was made.
+        let not_observed =
+            matches!(&result.outcome, Outcome::Failed { error: Some(error), .. } if error.kind == ErrorKind::Invalid);
+        if not_observed && asked.active {
+            return Reply::Text(no_observation(asked));
+        }
+        if !asked.active && (not_observed || matches!(result.outcome, Outcome::Done { .. } | Outcome::Queued)) {
+            return Reply::Empty;
+        }
     }
     match response(asked, result, types) {
         Ok(json) => Reply::Json(json),
         Err(refusal) => Reply::Text(refusal),
     }
+}
+
+/// 404, in Leshan's words.
+fn no_observation(asked: &LeshanCommand) -> Refusal {
+    let endpoint = &asked.request.endpoint;
+    let text = if asked.paths.is_empty() {
+        format!("no observation for path {} for  client '{endpoint}'", asked.request.path)
+    } else {
+        let paths: Vec<String> = asked.paths.iter().map(ToString::to_string).collect();
+        format!("no composite observation for paths [{}] for  client '{endpoint}'", paths.join(", "))
+    };
+    Refusal { status: 404, text }
 }
 
 /// The answer for a device that sleeps: the result follows on the event stream under the same `requestId`.

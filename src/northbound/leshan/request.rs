@@ -85,6 +85,20 @@ pub struct LeshanCommand {
     pub command: Json,
 }
 
+impl LeshanCommand {
+    /// Whether an observation ends.
+    #[must_use]
+    pub const fn cancels(&self) -> bool {
+        matches!(self.request.wanted, Wanted::CancelObserve | Wanted::CancelObserveComposite)
+    }
+
+    /// Whether an observation ends without the device being told, which needs no device that listens.
+    #[must_use]
+    pub const fn is_passive(&self) -> bool {
+        self.cancels() && !self.active
+    }
+}
+
 /// Makes the command of a request.
 ///
 /// # Errors

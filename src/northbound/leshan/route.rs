@@ -74,6 +74,14 @@ pub enum Wanted {
     CancelObserveComposite,
 }
 
+impl Wanted {
+    /// Whether nothing changes on the device or in the gateway.
+    #[must_use]
+    pub const fn only_reads(self) -> bool {
+        matches!(self, Self::Read | Self::ReadComposite | Self::Discover)
+    }
+}
+
 /// What a request means. `path` is that of the URL, percent-encoded, without its query.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::model::command::{CommandError, CommandResult, ErrorKind, Outcome};
 use crate::model::endpoint::Endpoint;
+use crate::model::event::EventKind;
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
 use crate::model::report::{RegisteredObject, Sample};
@@ -457,6 +458,17 @@ fn what_belongs_to_an_operation_stands_beside_its_status() {
 }
 
 #[test]
+fn the_end_of_an_observation_that_is_none_is_an_error_only_where_the_device_is_told() {
+    let nothing = || Outcome::failed(ErrorKind::Invalid, "path /3/0/9 is not observed");
+    assert_eq!(told("DELETE", "3/0/9/observe", nothing()), Reply::Empty);
+    assert_eq!(told("DELETE", "3/0/9/observe", Outcome::Queued), Reply::Empty, "needs no device that listens");
+    let Reply::Text(refusal) = told("DELETE", "3/0/9/observe?active", nothing()) else { panic!() };
+    assert_eq!((refusal.status, refusal.text.as_str()), (404, "no observation for path /3/0/9 for  client 'ep'"));
+    let Reply::Text(refusal) = told("DELETE", "composite/observe?paths=/3,/1&active", nothing()) else { panic!() };
+    assert_eq!(refusal.text, "no composite observation for paths [/3, /1] for  client 'ep'");
+}
+
+#[test]
 fn what_never_reached_the_device_has_a_status_and_a_line_of_text() {
     let failed = |kind| Outcome::Failed { code: None, error: Some(CommandError::new(kind, "why")) };
     for (outcome, status, text) in [
@@ -550,13 +562,13 @@ fn a_registration_has_all_fields() {
 
 #[test]
 fn events_have_the_names_and_data_of_the_stream() {
-    let begun = Event::registration(EventName::Registration, &registration());
+    let begun = Event::of_registration(EventKind::Registered, &registration());
     assert_eq!((begun.name.as_str(), &begun.data), ("REGISTRATION", &registration().to_json()));
-    let updated = Event::registration(EventName::Updated, &registration());
+    let updated = Event::of_registration(EventKind::Updated, &registration());
     assert_eq!(updated.name.as_str(), "UPDATED");
     assert_eq!(updated.data["registration"]["endpoint"], "ep");
     assert_eq!(updated.data["update"]["registrationId"], "01ab");
-    assert_eq!(Event::registration(EventName::Deregistration, &registration()).name.as_str(), "DEREGISTRATION");
+    assert_eq!(Event::of_registration(EventKind::Expired, &registration()).name.as_str(), "DEREGISTRATION");
     let awake = Event::presence(true, "ep");
     assert_eq!((awake.name.as_str(), awake.data), ("AWAKE", json!({"ep": "ep"})));
     assert_eq!(Event::presence(false, "ep").name.as_str(), "SLEEPING");

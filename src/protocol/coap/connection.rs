@@ -225,11 +225,16 @@ impl Connection {
         self.outgoing.pop_front()
     }
 
+    /// Sends a message behind those that wait already.
+    pub fn send(&mut self, message: &Message) {
+        if self.closed.is_none() {
+            self.outgoing.push_back(tcp_frame::encode(message));
+        }
+    }
+
     /// Sends a signalling message.
     pub fn signal(&mut self, signal: &Signal) {
-        if self.closed.is_none() {
-            self.outgoing.push_back(tcp_frame::encode(&signal.message()));
-        }
+        self.send(&signal.message());
     }
 
     /// Ends the connection with a word to the peer.

@@ -45,6 +45,7 @@ pub struct Exchange {
     message_id: u16,
     token: Token,
     acknowledged: bool,
+    other_token: Option<Token>,
     timeout: Duration,
     retransmissions_left: u32,
     response_timeout: Duration,
@@ -72,6 +73,7 @@ impl Exchange {
             message_id,
             token,
             acknowledged: false,
+            other_token: None,
             timeout,
             retransmissions_left: parameters.max_retransmit,
             response_timeout: parameters.response_timeout,
@@ -101,6 +103,17 @@ impl Exchange {
             self.acknowledged = true;
             self.deadline = now + self.response_timeout;
         }
+    }
+
+    /// Notes that the request was acknowledged together with an answer under another token. That is no answer (section
+    /// 5.3.2), and the exchange goes on; but it says more than silence if nothing better comes.
+    pub fn note_other_token(&mut self, token: Token) {
+        self.other_token = Some(token);
+    }
+
+    /// The last other token that an answer carried.
+    pub fn other_token(&self) -> Option<Token> {
+        self.other_token
     }
 
     /// When [`Self::elapse`] is due.

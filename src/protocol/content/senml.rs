@@ -101,19 +101,52 @@ pub(super) fn decode(
 ) -> Result<Vec<Sample>, ContentError> {
     let mut samples = Vec::new();
     each_resolved(wire, payload, quirks, &mut |record, quirks| {
-        let path = resource_of(&record.name, context, quirks)?;
-        let scalar = match record.value {
-            Some(Scalar::Null) => return Err(ContentError::malformed(format!("{path} has the value null"))),
-            Some(scalar) => scalar,
-            None => return Err(ContentError::malformed(format!("the record of {path} has no value"))),
-        };
-        let value = scalar::typed(scalar, &path, wire, context.types, quirks)?;
-        let ts = record.seconds.map(|seconds| timestamp::resolved(seconds, context.received)).transpose()?;
-        samples.push(Sample { path, value, ts });
+        samples.push(sample_of(wire, record, context, quirks)?);
         Ok(())
     })?;
     note_repetition(&samples, quirks);
     Ok(samples)
+}
+
+/// The samples of a pack whose names lie below several roots: each with the position of its context, which is the one
+/// with the longest root that the name lies below, else the first.
+pub(super) fn decode_by_root(
+    wire: Wire,
+    payload: &[u8],
+    contexts: &[DecodeContext<'_>],
+    quirks: &mut Quirks,
+) -> Result<Vec<(usize, Sample)>, ContentError> {
+    let mut samples = Vec::new();
+    each_resolved(wire, payload, quirks, &mut |record, quirks| {
+        let below = |root: &str| {
+            let root = root.trim_matches('/');
+            let rest = record.name.strip_prefix('/').and_then(|name| name.strip_prefix(root));
+            !root.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        let named = contexts.iter().enumerate().filter(|(_, context)| below(context.root));
+        let position = named.max_by_key(|(_, context)| context.root.len()).map_or(0, |(position, _)| position);
+        let Some(context) = contexts.get(position) else { return Ok(()) };
+        samples.push((position, sample_of(wire, record, context, quirks)?));
+        Ok(())
+    })?;
+    Ok(samples)
+}
+
+fn sample_of(
+    wire: Wire,
+    record: Resolved<'_>,
+    context: &DecodeContext<'_>,
+    quirks: &mut Quirks,
+) -> Result<Sample, ContentError> {
+    let path = resource_of(&record.name, context, quirks)?;
+    let scalar = match record.value {
+        Some(Scalar::Null) => return Err(ContentError::malformed(format!("{path} has the value null"))),
+        Some(scalar) => scalar,
+        None => return Err(ContentError::malformed(format!("the record of {path} has no value"))),
+    };
+    let value = scalar::typed(scalar, &path, wire, context.types, quirks)?;
+    let ts = record.seconds.map(|seconds| timestamp::resolved(seconds, context.received)).transpose()?;
+    Ok(Sample { path, value, ts })
 }
 
 fn note_repetition(samples: &[Sample], quirks: &mut Quirks) {

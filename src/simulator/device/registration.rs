@@ -14,7 +14,7 @@ use crate::model::version::Version;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::coap::option::OptionNumber;
-use crate::protocol::content::ContentFormat;
+use crate::protocol::content::{self, ContentFormat};
 use crate::simulator::script::Profile;
 use crate::simulator::send_pack;
 use crate::simulator::transmission::{Due, Transmission};
@@ -154,6 +154,9 @@ pub enum SendError {
     /// The server does not want it (/1/x/23).
     #[error("the server muted Send")]
     Muted,
+    /// The format of the script cannot carry the samples.
+    #[error("the format of the device cannot carry these samples")]
+    Unencodable,
     /// Too many requests wait already.
     #[error("{MAX_WAITING_REQUESTS} requests wait already")]
     QueueFull,
@@ -196,7 +199,7 @@ impl SimulatedDevice {
         self.push_deregister();
     }
 
-    /// Reports values without being observed: the Send operation in SenML CBOR.
+    /// Reports values without being observed: the Send operation.
     ///
     /// # Errors
     /// If the device cannot send now.
@@ -214,8 +217,14 @@ impl SimulatedDevice {
             return Err(SendError::QueueFull);
         }
         let mut request = ClientRequest::new(Purpose::Send, Code::POST, vec![b"dp".to_vec()]);
-        request.format = Some(ContentFormat::SENML_CBOR);
-        request.body = send_pack::encode(&self.script.root, samples);
+        let format = self.script.send_format;
+        request.format = Some(format);
+        request.body = if format == ContentFormat::SENML_CBOR {
+            send_pack::encode(&self.script.root, samples)
+        } else {
+            let body = content::encode_samples(format, Path::ROOT, samples, &self.tree);
+            body.map_err(|_| SendError::Unencodable)?
+        };
         self.waiting_requests.push_back(request);
         self.advance(now);
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lwm2mqtt::gateway::configuration::Configuration;
 use lwm2mqtt::gateway::vocabulary::Query;
+use lwm2mqtt::model::path::Path;
 use lwm2mqtt::model::time::WallTime;
 use lwm2mqtt::model::version::Version;
 use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType};
@@ -211,6 +212,14 @@ impl Bench {
         let decoded = content::decode_changes(format, &message.payload, &context).unwrap();
         let json = |value: Option<lwm2mqtt::model::value::Value>| value.and_then(|value| value.to_json());
         decoded.changes.into_iter().map(|(path, value)| (path.to_string(), json(value).unwrap_or_default())).collect()
+    }
+
+    /// The paths that a composite request names.
+    pub(crate) fn paths_of(message: &Message) -> Vec<String> {
+        let format = ContentFormat(message.content_format().expect("a Content-Format"));
+        let mut paths: Vec<Path> = content::decode_paths(format, &message.payload, "").unwrap();
+        paths.sort_unstable();
+        paths.iter().map(ToString::to_string).collect()
     }
 
     /// A value that the device holds.

@@ -66,6 +66,14 @@ pub(crate) fn c5(version: Version) -> DeviceScript {
         .with(Path::resource_instance(4, 0, 4, 0), text("192.168.0.100"))
 }
 
+/// C.6: C.4 with all of the device object that can be written.
+pub(crate) fn c6(version: Version) -> DeviceScript {
+    c4(version)
+        .with_writable(Path::resource(3, 0, 13), Value::Time(1_367_491_215))
+        .with_writable(Path::resource(3, 0, 14), text("+02:00"))
+        .with_writable(Path::resource(3, 0, 15), text("Europe/Paris"))
+}
+
 /// C.12: C.1 with an instance of the portfolio object that has four identities.
 pub(crate) fn c12(version: Version) -> DeviceScript {
     let mut script = (0..4).fold(c1(version), |script, identity| {

@@ -76,7 +76,10 @@ played by tests: the gateway's core against a scripted client in virtual time, c
 give them, each once for every release that it is for. The table is written by the run, not by hand.
 
 What it cannot say: it is our reading of the cases, not a certificate; the client is our own. Clients of others are
-met by the end-to-end tests.
+met by the end-to-end tests. Where the specification contradicts the standard (success of Delete, the method of a
+write, the value of Observe), the standard holds.
+
+A cell is empty where the case is not for that release.
 ";
 
 fn cells(case: &Case, runs: &[Run]) -> String {
@@ -151,7 +154,7 @@ fn every_case_that_is_written_stands_in_the_table_under_its_id() {
         .filter_map(|line| line.strip_prefix("pub(crate) fn ")?.split('(').next())
         .filter(|name| name.starts_with("ets_"))
         .collect();
-    assert!(written.len() >= 40, "{}", written.len());
+    assert!(written.len() > 50, "{}", written.len());
     for name in &written {
         assert!(listed.contains(name), "{name} is in no table");
     }

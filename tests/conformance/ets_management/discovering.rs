@@ -5,11 +5,13 @@ use serde_json::{Value as Json, json};
 use crate::conformance::ets::bench::Bench;
 use crate::conformance::ets::configurations::c4;
 use crate::conformance::ets::page::{Case, case};
-use crate::conformance::ets::{ALL, SINCE_1_1, for_versions};
+use crate::conformance::ets::{ALL, SINCE_1_1, SINCE_1_2, for_versions};
 
 pub(super) const CASES: &[Case] = &[
     case!("1.1-int-260", "Discover what is there and what was attached", ets_1_1_int_260_discover_command),
     case!("1.1-int-261", "Attributes at every level", ets_1_1_int_261_write_attribute_on_a_multiple_resource),
+    case!("1.2-int-264", "Discover one level", ets_1_2_int_264_discover_depth_1),
+    case!("1.2-int-266", "Discover two and three levels", ets_1_2_int_266_discover_depth_3),
 ];
 
 fn attach(bench: &mut Bench, path: &str, attributes: &Json, query: &str) {
@@ -92,5 +94,28 @@ pub(crate) fn ets_1_1_int_261_write_attribute_on_a_multiple_resource() {
         let resource = discover(&mut bench, "/3/0/11", None);
         assert_eq!(resource["/3/0/11"], json!({"dim": 1, "pmin": 20, "pmax": 60, "epmin": 1, "epmax": 2}));
         assert_eq!(resource["/3/0/11/0"], json!({"pmin": 5, "epmax": 3}));
+    });
+}
+
+#[test]
+pub(crate) fn ets_1_2_int_264_discover_depth_1() {
+    for_versions("1.2-int-264", SINCE_1_2, |version| {
+        let mut bench = Bench::registered(c4(version));
+        assert_eq!(discover(&mut bench, "/3", Some(1)), json!({"/3": {}, "/3/0": {}}));
+        assert_eq!(discover(&mut bench, "/3", Some(0)), json!({"/3": {}}));
+    });
+}
+
+#[test]
+pub(crate) fn ets_1_2_int_266_discover_depth_3() {
+    for_versions("1.2-int-266", SINCE_1_2, |version| {
+        let mut bench = Bench::registered(c4(version));
+        attach(&mut bench, "/3/0/7/1", &json!({"pmin": 7, "con": 1, "hqmax": 3}), "con=1&hqmax=3&pmin=7");
+        let two_levels = with(device_links(), "/3", &json!({}));
+        assert_eq!(discover(&mut bench, "/3", Some(2)), two_levels);
+        let instances = ["/3/0/6/0", "/3/0/6/1", "/3/0/7/0", "/3/0/8/0", "/3/0/8/1", "/3/0/11/0"];
+        let three_levels = instances.iter().fold(two_levels, |links, path| with(links, path, &json!({})));
+        let attached = with(three_levels, "/3/0/7/1", &json!({"pmin": 7, "con": 1, "hqmax": 3}));
+        assert_eq!(discover(&mut bench, "/3", Some(3)), attached);
     });
 }

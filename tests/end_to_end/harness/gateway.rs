@@ -31,6 +31,7 @@ pub(crate) struct Setup {
     name: &'static str,
     unknown_devices: &'static str,
     lwm2m_options: String,
+    http_options: String,
     sink_url: String,
     sink_options: String,
     files: Vec<(String, String)>,
@@ -48,6 +49,7 @@ impl Setup {
             name: "under-test",
             unknown_devices: "accept",
             lwm2m_options: String::new(),
+            http_options: String::new(),
             sink_url: format!("mqtt://127.0.0.1:{}", broker.port()),
             sink_options,
             files: vec![("mappings/temperature.toml".to_owned(), MAPPING.to_owned())],
@@ -70,6 +72,12 @@ impl Setup {
     /// Further lines of the section `[lwm2m]`.
     pub(crate) fn lwm2m(mut self, lines: &str) -> Self {
         self.lwm2m_options.push_str(lines);
+        self
+    }
+
+    /// Further lines of the section `[http]`, and sections below it.
+    pub(crate) fn http(mut self, lines: &str) -> Self {
+        self.http_options.push_str(lines);
         self
     }
 
@@ -102,12 +110,12 @@ impl Setup {
     pub(crate) fn prepare(self) -> Gateway {
         let folder = TempDir::new().expect("a temporary folder");
         let (lwm2m, http) = (free_port(), free_port());
-        let Self { name, unknown_devices, lwm2m_options, sink_url, sink_options, .. } = self;
+        let Self { name, unknown_devices, lwm2m_options, http_options, sink_url, sink_options, .. } = self;
         let config = format!(
             "version = 1\n\
              [gateway]\nname = \"{name}\"\ndata_dir = \"data\"\n\
              [lwm2m]\nudp = \"127.0.0.1:{lwm2m}\"\ndtls = \"off\"\nunknown_devices = \"{unknown_devices}\"\n{lwm2m_options}\n\
-             [http]\nlisten = \"127.0.0.1:{http}\"\n\
+             [http]\nlisten = \"127.0.0.1:{http}\"\n{http_options}\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"{sink_url}\"\n{sink_options}"
         );
         for subfolder in ["mappings", "models"] {

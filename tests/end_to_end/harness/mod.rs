@@ -9,6 +9,7 @@ mod mosquitto;
 mod notifying_device;
 mod ports;
 mod process;
+mod scripted_device;
 mod stream_device;
 
 pub(crate) use device::{DeviceClient, Library};
@@ -16,6 +17,7 @@ pub(crate) use gateway::{Gateway, Setup};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
+pub(crate) use scripted_device::ScriptedDevice;
 pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, RELEASE, StreamDevice};
 
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub(super) async fn follow(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
-    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)? };
+    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: false };
     let position = match headers.get("last-event-id") {
         None => Position::Latest,
         Some(id) => api.events.position_of(id.to_str().unwrap_or_default()),

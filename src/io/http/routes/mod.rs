@@ -52,6 +52,13 @@ pub(super) struct Access {
     pub(super) origins: Arc<[String]>,
 }
 
+impl Access {
+    /// The guard of a router.
+    pub(super) fn guard(&self, metrics: &Metrics) -> Guard {
+        Guard { tokens: self.tokens.clone(), origins: self.origins.clone(), metrics: metrics.clone() }
+    }
+}
+
 impl Api {
     pub(super) fn new(core: Asker, events: Events, traces: Gallery, metrics: Metrics, request_time: Duration) -> Self {
         let bodies = Arc::new(Semaphore::new(body_permits()));
@@ -76,8 +83,8 @@ impl Api {
 
 /// All routes.
 pub(super) fn router(api: Api, access: Access) -> Router {
-    let Access { tokens, origins } = access;
-    let guarding = Guard { tokens, origins: origins.clone(), metrics: api.metrics.clone() };
+    let guarding = access.guard(&api.metrics);
+    let origins = access.origins;
     let router = Router::new()
         .route("/healthz", get(gateway::health))
         .route("/readyz", get(gateway::ready))

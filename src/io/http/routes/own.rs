@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use super::Api;
 use super::commands::{follow, hold_of_resource};
-use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::Query;
 use crate::io::http::error::ApiError;
+use crate::io::http::guard::Caller;
 use crate::io::http::request::{Parameters, WholeBody};
 
 pub(super) async fn serve(
     State(api): State<Api>,
+    caller: Caller,
     method: Method,
     uri: Uri,
     parameters: Parameters,
@@ -26,7 +27,7 @@ pub(super) async fn serve(
         serde_json::from_slice(&body).unwrap_or_else(|_| Value::from("no JSON"))
     };
     let (method, path) = (method.as_str().to_owned(), uri.path().to_owned());
-    let query = Query::Own { method, path, body, role: Role::Admin };
+    let query = Query::Own { method, path, body, role: caller.role() };
     follow(&api, query, uri.path(), hold_of_resource(&parameters)?).await
 }
 
