@@ -260,7 +260,7 @@ pub struct DemoArguments {
 /// `simulate`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct SimulateArguments {
-    /// The server: coap://HOST[:PORT], coaps://, coap+tcp:// or coaps+tcp://
+    /// The server: coap://HOST[:PORT] or coap+tcp://HOST[:PORT]
     #[arg(long, value_name = "URI")]
     pub server: String,
     /// Simulated devices

@@ -206,14 +206,6 @@ impl Host {
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
-                Output::Log { line } => turn.events.push(StreamEvent::Log(line)),
-                Output::Trace { endpoint, local, bytes, mut line, .. } => {
-                    if let Some(traces) = &self.traces {
-                        line["local"] = local.map(|local| local.to_string()).into();
-                        line["raw"] = data_encoding::HEXLOWER.encode(&bytes).into();
-                        traces.send(TraceLine { endpoint, line });
-                    }
-                }
                 Output::Registration { kind, registration } => {
                     let event = leshan::Event::of_registration(kind, &registration);
                     turn.events.push(StreamEvent::Leshan(Box::new(event)));
@@ -227,6 +219,14 @@ impl Host {
                         None => Some(leshan::Event::send(endpoint.as_str(), &samples)),
                     };
                     turn.events.extend(event.map(|event| StreamEvent::Leshan(Box::new(event))));
+                }
+                Output::Log { line } => turn.events.push(StreamEvent::Log(line)),
+                Output::Trace { endpoint, local, bytes, mut line, .. } => {
+                    if let Some(traces) = &self.traces {
+                        line["local"] = local.map(|local| local.to_string()).into();
+                        line["raw"] = data_encoding::HEXLOWER.encode(&bytes).into();
+                        traces.send(TraceLine { endpoint, line });
+                    }
                 }
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
@@ -349,13 +349,13 @@ struct Turn {
     datagrams: Vec<(Peer, Vec<u8>)>,
     batch: Option<StoreBatch>,
     reads: Vec<Read>,
+    events: Vec<StreamEvent>,
     /// Inputs that came up while outputs were drained.
     late: Vec<Input>,
     /// The task of a restart that was asked for.
     restart: Option<TaskId>,
     /// Whether it was answered, so that the process may end.
     restarting: bool,
-    events: Vec<StreamEvent>,
 }
 
 impl Turn {

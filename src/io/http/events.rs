@@ -65,10 +65,10 @@ pub enum StreamEvent {
     },
     /// A result of a command.
     Result(CommandResult),
-    /// A line of the log, while somebody asked for them.
-    Log(Value),
     /// An event of the Leshan-compatible stream, which the stream of the own API does not tell.
     Leshan(Box<leshan::Event>),
+    /// A line of the log, while somebody asked for them.
+    Log(Value),
     /// So many events could not be kept.
     Missed(u64),
 }
@@ -80,8 +80,8 @@ impl StreamEvent {
             Self::Bridge(event) => event.kind.as_str(),
             Self::Value { .. } => "value",
             Self::Result(_) => "result",
-            Self::Log(_) => "log",
             Self::Leshan(event) => event.name.as_str(),
+            Self::Log(_) => "log",
             Self::Missed(_) => "missed",
         }
     }
@@ -94,8 +94,8 @@ impl StreamEvent {
                 "endpoint": endpoint.as_str(), "path": path.to_string(), "key": key, "value": value, "ts": ts.millis(),
             }),
             Self::Result(result) => result_json(result),
-            Self::Log(line) => line.clone(),
             Self::Leshan(event) => event.data.clone(),
+            Self::Log(line) => line.clone(),
             Self::Missed(count) => missed(Some(*count), "the gateway had more to do than the stream could take"),
         }
     }
@@ -108,8 +108,8 @@ impl StreamEvent {
             }
             Self::Value { endpoint, .. } => endpoint.as_str() == device,
             Self::Result(result) => result.endpoint.as_str() == device,
-            Self::Log(_) => false,
             Self::Leshan(event) => event.endpoint == device,
+            Self::Log(_) => false,
             Self::Missed(_) => true,
         }
     }
@@ -123,8 +123,8 @@ impl StreamEvent {
                 crate::model::command::Outcome::Done { answer, .. } => answer.values().map(weight_of).sum(),
                 _ => 0,
             },
-            Self::Log(line) => weight_of(line),
             Self::Leshan(event) => weight_of(&event.data),
+            Self::Log(line) => weight_of(line),
             Self::Missed(_) => 0,
         };
         EVENT_COST + texts

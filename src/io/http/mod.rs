@@ -134,7 +134,7 @@ impl HttpServer {
         let traces = TraceSender::new();
         let api = routes::Api::new(asker, events, traces.gallery(), metrics, times.request);
         let guarding = access.guard(&api.metrics);
-        let leshan_router = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
+        let (leshan_router, later) = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
         let router = routes::router(api, access);
         let (stop, stopped) = watch::channel(false);
         let serving = Serving { router, tls, stopped };
@@ -142,7 +142,7 @@ impl HttpServer {
         let listeners = [(listeners, serving), (leshan_listeners, leshan_serving)];
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listeners, desk, hub)))?;
+            .spawn(move || runtime.block_on(serve(listeners, desk, hub, later)))?;
         Ok(Self { answers, events: event_sender, traces, addresses, leshan_addresses, stop, thread: Some(thread) })
     }
 
@@ -215,7 +215,12 @@ fn bind(listen: &[SocketAddr], loopback_only: bool) -> io::Result<(Vec<TcpListen
     Ok((listeners, addresses))
 }
 
-async fn serve(listeners: [(Vec<TcpListener>, Serving); 2], desk: question::Desk, hub: events::Hub) {
+async fn serve(
+    listeners: [(Vec<TcpListener>, Serving); 2],
+    desk: question::Desk,
+    hub: events::Hub,
+    later: leshan::Later,
+) {
     let mut accepting = JoinSet::new();
     let stopped = listeners[0].1.stopped.clone();
     for (listeners, serving) in listeners {
@@ -230,7 +235,7 @@ async fn serve(listeners: [(Vec<TcpListener>, Serving); 2], desk: question::Desk
     }
     // Desk and hub end by themselves when the last connection, and with it the last asker, is gone.
     let all_accepted = async { while accepting.join_next().await.is_some() {} };
-    tokio::join!(desk.run(), hub.run(stopped), all_accepted);
+    tokio::join!(desk.run(), hub.run(stopped), later.run(), all_accepted);
 }
 
 /// Accepts connections until told to stop.

@@ -175,6 +175,13 @@ impl Gateway {
         (code.unwrap_or_else(|| panic!("lwm2mqtt goes on:\n{}", process.last_errors())), process.errors())
     }
 
+    /// Another command of the same binary, which needs no configuration.
+    pub(crate) fn program(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(subcommand).current_dir(self.folder.path());
+        command
+    }
+
     /// Waits until it has ended by itself; answers its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let mut process = self.process.take().expect("a running gateway");
