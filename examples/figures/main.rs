@@ -1,5 +1,5 @@
 //! Figures of the real binary, each with a mosquitto of its own on the loopback interface:
-//! `tests/figures/run [registrations] [load] [latency] [memory]`; without words all four, in about four minutes.
+//! `tests/figures/run [commands] [registrations] [load] [latency] [memory]`; without words all, in about six minutes.
 //!
 //! The program is `$LWM2MQTT_BINARY` or `target/release/lwm2mqtt`; its data lies below `$FIGURES_FOLDER` or
 //! `target/figures`, which should be on the disk that counts. Everything shares the processors of this machine: the
@@ -7,6 +7,7 @@
 //! processor time of the gateway is its own. Nothing is asserted: what is good enough depends on the machine.
 #![expect(clippy::cast_precision_loss, reason = "figures are for people")]
 
+mod commands;
 mod devices;
 mod rig;
 
@@ -20,11 +21,13 @@ use rig::{Outcome, Rig, Settings};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-const PARTS: [&str; 4] = ["registrations", "load", "latency", "memory"];
+const PARTS: [&str; 5] = ["commands", "registrations", "load", "latency", "memory"];
 const RUNS: usize = 3;
 const LOAD_DEVICES: u32 = 1_000;
 const LOAD_TIME: Duration = Duration::from_secs(12);
 const REGISTERING_DEVICES: u32 = 2_000;
+const COMMANDED_DEVICES: u32 = 100;
+const COMMAND_TIME: Duration = Duration::from_secs(8);
 const WARM_UP: Duration = Duration::from_secs(3);
 const LATENCY_TIME: Duration = Duration::from_secs(10);
 /// For everything that should have happened long before.
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
         }
         if wanted("latency") {
             run(&runtime, latencies())?;
+        }
+        if wanted("commands") {
+            run(&runtime, commands())?;
         }
         if wanted("memory") {
             run(&runtime, memory())?;
@@ -197,6 +203,51 @@ async fn latencies() -> Outcome<()> {
     }
     if let [default, zero] = p99_medians[..] {
         println!("  ratio of p99, default to commit_interval 0: {:.2}", default / zero.max(f64::MIN_POSITIVE));
+    }
+    Ok(())
+}
+
+/// Reads of a resource, one under way to each device all the time.
+async fn commands() -> Outcome<()> {
+    println!(
+        "\ncommands: {COMMANDED_DEVICES} devices that are awake, a read under way to each, {RUNS} runs of {COMMAND_TIME:?}"
+    );
+    for (name, store) in [("default [store]", ""), ("commit_interval 0", "commit_interval = \"0s\"")] {
+        let mut figures: [Vec<f64>; 4] = Default::default();
+        for _ in 0..RUNS {
+            let rig = Rig::start(Settings { store, ..Settings::default() }).await?;
+            let prefix = "figures-";
+            let plan = Plan { server: rig.lwm2m, devices: COMMANDED_DEVICES, registering: 64, interval: None, prefix };
+            let (progress, _devices) = devices::start(plan).await?;
+            let all = Instant::now() + PATIENCE;
+            while progress.borrow().observed < COMMANDED_DEVICES && Instant::now() < all {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let mut figures = figures.iter_mut();
+            for by_mqtt in [true, false] {
+                let before = rig.usage()?;
+                let tally = if by_mqtt {
+                    commands::by_mqtt(rig.mqtt, COMMANDED_DEVICES, prefix, COMMAND_TIME).await?
+                } else {
+                    commands::by_http(rig.http, COMMANDED_DEVICES, prefix, COMMAND_TIME).await?
+                };
+                let cpu = rig.usage()?.cpu.saturating_sub(before.cpu).as_secs_f64();
+                if tally.failed > 0 {
+                    println!("  {name}: {} commands failed", tally.failed);
+                }
+                let done = tally.done.max(1) as f64;
+                figures
+                    .by_ref()
+                    .zip([done / COMMAND_TIME.as_secs_f64(), cpu / done * 1e6])
+                    .take(2)
+                    .for_each(|(figure, value)| figure.push(value));
+            }
+        }
+        for (what, [rate, cpu]) in ["MQTT", "HTTP"].iter().zip([[0, 1], [2, 3]]) {
+            tell(&format!("{name}: commands by {what}"), "1/s", &figures[rate]);
+            tell(&format!("{name}: gateway CPU per command by {what}"), "us", &figures[cpu]);
+        }
+        println!("  ratio HTTP to MQTT: {:.2}", median(&figures[2]) / median(&figures[0]).max(f64::MIN_POSITIVE));
     }
     Ok(())
 }

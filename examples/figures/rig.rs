@@ -37,6 +37,8 @@ pub(crate) struct Rig {
     pub(crate) lwm2m: SocketAddr,
     /// Port of the broker.
     pub(crate) mqtt: u16,
+    /// Port of the API.
+    pub(crate) http: u16,
     _folder: TempDir,
 }
 
@@ -71,7 +73,7 @@ impl Rig {
             .env_remove("LWM2MQTT_CONFIG")
             .spawn()
             .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
-        let mut rig = Self { gateway, mosquitto, lwm2m, mqtt, _folder: folder };
+        let mut rig = Self { gateway, mosquitto, lwm2m, mqtt, http, _folder: folder };
         rig.wait_until_ready(http).await?;
         Ok(rig)
     }

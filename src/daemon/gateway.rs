@@ -124,6 +124,7 @@ impl Gateway {
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
         let events = http.as_ref().map(HttpServer::events);
+        let traces = http.as_ref().map(HttpServer::traces);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
         let leshan_addresses = http.as_ref().map(|http| http.leshan_addresses().to_vec()).unwrap_or_default();
         let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
@@ -137,8 +138,9 @@ impl Gateway {
             sinks: ports,
             inputs: receiver,
             answers,
-            events,
             shell: shell.clone(),
+            events,
+            traces,
             metrics,
             told_clock,
         };

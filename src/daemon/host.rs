@@ -21,7 +21,7 @@ use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
-use crate::io::http::{EventSender, StreamEvent};
+use crate::io::http::{EventSender, StreamEvent, TraceLine, TraceSender};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::tcp::TcpConnections;
@@ -73,10 +73,12 @@ pub struct Host {
     pub inputs: mpsc::Receiver<Vec<Input>>,
     /// Where answers to API callers go.
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
-    /// Where events for streams go.
-    pub events: Option<EventSender>,
     /// Files, log and process.
     pub shell: ShellHandle,
+    /// Where events for streams go.
+    pub events: Option<EventSender>,
+    /// Where lines of traced devices go.
+    pub traces: Option<TraceSender>,
     /// Counters.
     pub metrics: Metrics,
     /// The wall clock as the core was told it.
@@ -218,8 +220,14 @@ impl Host {
                     };
                     turn.events.extend(event.map(|event| StreamEvent::Leshan(Box::new(event))));
                 }
-                // Nobody listens to traces and to the log yet.
-                Output::Trace { .. } | Output::Log { .. } => {}
+                Output::Log { line } => turn.events.push(StreamEvent::Log(line)),
+                Output::Trace { endpoint, local, bytes, mut line, .. } => {
+                    if let Some(traces) = &self.traces {
+                        line["local"] = local.map(|local| local.to_string()).into();
+                        line["raw"] = data_encoding::HEXLOWER.encode(&bytes).into();
+                        traces.send(TraceLine { endpoint, line });
+                    }
+                }
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

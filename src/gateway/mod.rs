@@ -3,9 +3,11 @@
 pub mod bridge;
 mod bridge_requests;
 pub mod clock;
+mod command_views;
 pub mod configuration;
 pub mod core;
 pub mod delivery;
+mod device_views;
 pub mod devices;
 pub mod dispatch;
 pub mod inbound;

@@ -21,22 +21,15 @@ impl Core {
             Query::Unmapped { device } => self.about(&device, |device, _| unmapped_json(device)),
             Query::Refused => {
                 let (services, _, _) = self.parts();
-                let items: Vec<Json> = services
-                    .refused
-                    .iter()
-                    .rev()
-                    .map(|peer| {
-                        json!({
-                            "endpoint": peer.endpoint,
-                            "address": peer.address,
-                            "reason": peer.reason,
-                            "count": peer.count,
-                            "first_at": peer.first.millis(),
-                            "last_at": peer.last.millis(),
-                        })
-                    })
-                    .collect();
-                Answer::Body(json!({ "items": items, "next": null }))
+                Answer::Body(json!({ "items": refused_json(services, None), "next": null }))
+            }
+            Query::View { device, view } => self.device_view(&device, &view),
+            Query::Commands { device, status, after, limit } => {
+                self.list_commands(device.as_deref(), status.as_deref(), after.as_deref(), limit)
+            }
+            Query::CommandOf { id, device } => self.show_command(&id, device.as_deref()),
+            Query::CancelCommand { id, device, role } => {
+                return self.cancel_by_api(request, &id, device.as_deref(), role).err().map(Answer::Failed);
             }
             Query::PermitJoin { duration } => {
                 self.permit_join(duration);
@@ -106,6 +99,24 @@ impl Core {
         let items: Vec<Json> = found.iter().map(|device| device_json(device, services)).collect();
         Answer::Body(json!({ "items": items, "next": next }))
     }
+}
+
+/// Peers that were turned away, the latest first; those of one endpoint alone if one is named.
+pub(super) fn refused_json(services: &Services, endpoint: Option<&str>) -> Vec<Json> {
+    let peers = services.refused.iter().rev();
+    peers
+        .filter(|peer| endpoint.is_none_or(|endpoint| peer.endpoint == endpoint))
+        .map(|peer| {
+            json!({
+                "endpoint": peer.endpoint,
+                "address": peer.address,
+                "reason": peer.reason,
+                "count": peer.count,
+                "first_at": peer.first.millis(),
+                "last_at": peer.last.millis(),
+            })
+        })
+        .collect()
 }
 
 /// Says what an observation is of: `path`, or `paths`.

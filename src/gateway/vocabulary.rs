@@ -285,6 +285,40 @@ pub enum Query {
     },
     /// Whether every part works.
     Ready,
+    /// What is known of one device beyond its record.
+    View {
+        /// Name or endpoint.
+        device: String,
+        /// What to look at.
+        view: DeviceView,
+    },
+    /// A page of commands, waiting ones and those that ended in the last day, the latest first.
+    Commands {
+        /// Only of this device: name or endpoint.
+        device: Option<String>,
+        /// Only those that stand so: `accepted`, `queued`, or a word of a terminal result.
+        status: Option<String>,
+        /// Only those after this one: `next` of the page before.
+        after: Option<String>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// How one command stands or ended.
+    CommandOf {
+        /// Its id.
+        id: String,
+        /// Name or endpoint, where several devices have a command of this id.
+        device: Option<String>,
+    },
+    /// Withdraws a waiting command, answered by [`Answer::Command`] with the result of that.
+    CancelCommand {
+        /// Its id.
+        id: String,
+        /// Name or endpoint, where several devices have a command of this id.
+        device: Option<String>,
+        /// What the caller may do.
+        role: Role,
+    },
     /// A command as JSON (the same shape as over MQTT), answered by [`Answer::Command`] once or more.
     Command {
         /// Name or endpoint.
@@ -324,6 +358,24 @@ pub enum Query {
     Model {
         /// Name or endpoint.
         device: String,
+    },
+}
+
+/// What of a device an API caller looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceView {
+    /// Desired keys with what is reported and the last attempt.
+    Twin,
+    /// What is observed, by which rule, and how that stands.
+    Observations,
+    /// What the mapping wants.
+    Plan,
+    /// Whether it is up, and if not, why.
+    Diagnosis,
+    /// Last known values.
+    Cached {
+        /// A path in numbers or names.
+        path: String,
     },
 }
 

@@ -91,6 +91,12 @@ impl Plan {
         rule.write(path, value, model).map_err(|problem| invalid(format!("key '{key}': {problem}")))
     }
 
+    /// Where writing a desired key writes; `None` for an unknown key.
+    #[must_use]
+    pub fn desired_target(&self, selection: &Selection, facts: &DeviceFacts, key: &str) -> Option<Path> {
+        self.desired.iter().filter(|rule| selection.has(rule.file)).find_map(|rule| rule.target(key, facts))
+    }
+
     /// The paths that a key is read from, for `get`.
     #[must_use]
     pub fn paths_of_key(&self, selection: &Selection, facts: &DeviceFacts, key: &str) -> Vec<Path> {

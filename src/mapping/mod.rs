@@ -55,7 +55,7 @@ pub use publish::{OwnMessage, PublishSource, SinkReference};
 pub use schema::json_schema;
 pub use starter::starter;
 pub use uplink::{KeyKind, MappedValue, ReportPolicy, Uplink};
-pub use wishes::{ObservationWish, ReadWhen, ReadWish, Wishes};
+pub use wishes::{ObservationWish, Provenance, ReadWhen, ReadWish, Wishes};
 
 #[cfg(test)]
 mod tests;

@@ -133,6 +133,13 @@ impl Plan {
         selection
     }
 
+    /// Names of the files that apply to the device, in the order of search.
+    #[must_use]
+    pub fn selected_files(&self, selection: &Selection) -> Vec<&str> {
+        let files = self.files.iter().enumerate().filter(|(position, _)| selection.has(*position));
+        files.map(|(_, file)| file.name.as_str()).collect()
+    }
+
     /// How to treat the device: the first file that says something wins, each setting on its own.
     #[must_use]
     pub fn settings(&self, selection: &Selection) -> DeviceSettings {

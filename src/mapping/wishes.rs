@@ -46,6 +46,23 @@ pub struct ReadWish {
     pub when: ReadWhen,
 }
 
+/// A wish with the rule that it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provenance {
+    /// The file of the rule.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its section and pattern, such as `[[telemetry]] /3303/*/5700`.
+    pub rule: String,
+    /// What is wanted.
+    pub path: Path,
+    /// Attributes to observe with, if it is to be observed.
+    pub observe: Option<NotificationAttributes>,
+    /// When it is to be read, if it is.
+    pub read: Option<ReadWhen>,
+}
+
 /// Everything the mapping wants of one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
@@ -93,6 +110,33 @@ impl Plan {
             wish.when != ReadWhen::OnRegister || !(observed.contains(&wish.path) || below_observed(&wish.path))
         });
         Wishes { observations, reads: grouped(reads) }
+    }
+
+    /// Where wishes come from: each rule that wants something, with each path that it wants it of. What [`Self::wishes`]
+    /// joins into one request stands here one by one.
+    #[must_use]
+    pub fn provenance(&self, selection: &Selection, facts: &DeviceFacts, model: &DeviceModel<'_>) -> Vec<Provenance> {
+        let mut found = Vec::new();
+        for (position, rule) in self.rules.iter().enumerate() {
+            let Some(value) = rule.value().filter(|_| selection.has(rule.file)) else { continue };
+            let Some(file) = self.files.get(rule.file) else { continue };
+            if value.observe.is_none() && value.read.is_none() {
+                continue;
+            }
+            for path in targets(rule, facts, model) {
+                if self.wants(position, rule, selection, facts, model, &path) {
+                    found.push(Provenance {
+                        file: file.name.clone(),
+                        line: rule.line,
+                        rule: format!("{} {}", rule.section(), rule.pattern),
+                        path,
+                        observe: value.observe.as_ref().map(|attributes| attributes_for(attributes, &path, facts)),
+                        read: value.read,
+                    });
+                }
+            }
+        }
+        found
     }
 
     /// Whether a rule would take values of a target of its own, and the device would give them.

@@ -206,6 +206,8 @@ pub struct Device {
     pub state: State,
     /// Why, in a word.
     pub reason: String,
+    /// Since when it is in that state for that reason; after a restart, since it was heard last.
+    pub state_since: WallTime,
     /// When the device was heard last.
     pub last_seen: WallTime,
     /// The same on the monotonic clock; `None` before the first message of this run.
@@ -299,6 +301,7 @@ impl Device {
             disconnected: false,
             state: State::Offline,
             reason: String::new(),
+            state_since: wall,
             last_seen: wall,
             heard_at: None,
             awake_until: None,

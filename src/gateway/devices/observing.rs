@@ -69,7 +69,8 @@ impl Devices {
                 services.note_quirk(device, "no_observe_option");
             }
         }
-        let rest = message.block(OptionNumber::BLOCK2).ok().flatten().filter(|block| block.more);
+        let block = message.block_over(OptionNumber::BLOCK2, services.is_stream(peer));
+        let rest = block.ok().flatten().filter(|block| block.more);
         if rest.is_some() {
             // RFC 7959 section 2.6: the rest is fetched by plain requests. The whole is read anew, so that no piece of
             // an older value is joined to it.

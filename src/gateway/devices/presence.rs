@@ -80,6 +80,7 @@ impl Devices {
             return;
         }
         device.state = state;
+        device.state_since = services.wall();
         reason.clone_into(&mut device.reason);
         self.publish_state(services, key);
         self.follow_gateway(services, key);

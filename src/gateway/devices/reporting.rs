@@ -47,7 +47,7 @@ impl Devices {
         for sample in samples {
             self.learn_fact(services, key, sample);
             let Some(device) = self.table.get(key) else { return };
-            if plan.keeps_last_value(&device.selection, &sample.path) {
+            if services.configuration.streams_values || plan.keeps_last_value(&device.selection, &sample.path) {
                 self.keep_last_value(services, key, sample);
             }
             let Some(device) = self.table.get(key) else { return };

@@ -110,6 +110,7 @@ impl Devices {
     pub fn correct_times(&mut self, step_millis: i64) {
         for (_, device) in &mut self.table {
             device.last_seen = device.last_seen.shifted(step_millis);
+            device.state_since = device.state_since.shifted(step_millis);
             if let Some(registration) = &mut device.registration {
                 registration.registered_at = registration.registered_at.shifted(step_millis);
             }

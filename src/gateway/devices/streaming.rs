@@ -227,10 +227,7 @@ impl Devices {
     }
 
     fn connection_lost(&mut self, services: &mut Services, key: usize, reason: &str) {
-        if let Some(ended) = self.end_exchange(key) {
-            self.exchange_interrupted(services, key, &ended);
-        }
-        self.begin_observations_anew(key);
+        self.leave_connection(services, key);
         let Some(device) = self.table.get_mut(key) else { return };
         device.disconnected = true;
         let address = address_of(device.peer);
@@ -245,7 +242,18 @@ impl Devices {
             self.set_state(services, key, State::Offline, "unreachable");
             self.device_event(services, key, EventKind::Unreachable, reason);
         }
+        self.follow_gateway(services, key);
         self.schedule(services, key);
+    }
+
+    /// What a device and those behind it had under way on their connection is over.
+    fn leave_connection(&mut self, services: &mut Services, key: usize) {
+        for member in std::iter::once(key).chain(self.end_devices_of(key)) {
+            if let Some(ended) = self.end_exchange(member) {
+                self.exchange_interrupted(services, member, &ended);
+            }
+            self.begin_observations_anew(member);
+        }
     }
 
     /// The request under way went down with its connection. What may be repeated waits for the next one.
@@ -286,10 +294,7 @@ impl Devices {
         if (same && connected) || !(services.is_stream(peer) || services.is_stream(former)) {
             return;
         }
-        if let Some(ended) = self.end_exchange(key) {
-            self.exchange_interrupted(services, key, &ended);
-        }
-        self.begin_observations_anew(key);
+        self.leave_connection(services, key);
         if !same && self.by_address.get(&address_of(former)) == Some(&key) {
             self.by_address.remove(&address_of(former));
         }
@@ -306,6 +311,7 @@ impl Devices {
             stream.connection.abort("replaced", "the device goes on over another connection");
             self.settle_stream(services, address_of(former));
         }
+        self.follow_gateway(services, key);
         self.persist(services, key);
     }
 

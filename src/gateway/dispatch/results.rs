@@ -38,6 +38,11 @@ impl Results {
         self.by_id.get(&(endpoint.clone(), id.to_owned()))
     }
 
+    /// All kept results, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &KeptResult> {
+        self.by_id.values()
+    }
+
     /// Whether a further result makes the oldest go.
     pub fn is_full(&self) -> bool {
         self.order.len() >= self.bound

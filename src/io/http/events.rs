@@ -67,6 +67,8 @@ pub enum StreamEvent {
     Result(CommandResult),
     /// An event of the Leshan-compatible stream, which the stream of the own API does not tell.
     Leshan(Box<leshan::Event>),
+    /// A line of the log, while somebody asked for them.
+    Log(Value),
     /// So many events could not be kept.
     Missed(u64),
 }
@@ -79,6 +81,7 @@ impl StreamEvent {
             Self::Value { .. } => "value",
             Self::Result(_) => "result",
             Self::Leshan(event) => event.name.as_str(),
+            Self::Log(_) => "log",
             Self::Missed(_) => "missed",
         }
     }
@@ -92,6 +95,7 @@ impl StreamEvent {
             }),
             Self::Result(result) => result_json(result),
             Self::Leshan(event) => event.data.clone(),
+            Self::Log(line) => line.clone(),
             Self::Missed(count) => missed(Some(*count), "the gateway had more to do than the stream could take"),
         }
     }
@@ -105,6 +109,7 @@ impl StreamEvent {
             Self::Value { endpoint, .. } => endpoint.as_str() == device,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Leshan(event) => event.endpoint == device,
+            Self::Log(_) => false,
             Self::Missed(_) => true,
         }
     }
@@ -119,6 +124,7 @@ impl StreamEvent {
                 _ => 0,
             },
             Self::Leshan(event) => weight_of(&event.data),
+            Self::Log(line) => weight_of(line),
             Self::Missed(_) => 0,
         };
         EVENT_COST + texts

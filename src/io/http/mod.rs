@@ -11,6 +11,7 @@
 //! with tokens each request has the role of its token ([`guard`]). Connections, handshakes, waiting questions, bodies,
 //! streams and times are bounded; see the constants.
 
+pub mod api_client;
 pub mod client;
 mod error;
 mod events;
@@ -22,6 +23,7 @@ mod request;
 mod routes;
 mod tls;
 mod tokens;
+mod trace;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -48,6 +50,7 @@ pub use question::{ANSWER_TIME, MAX_WAITING};
 pub use request::{MAX_BODIES_BYTES, MAX_BODY_BYTES, REQUEST_TIME};
 pub use tls::{HANDSHAKE_TIME, MAX_HANDSHAKES, Tls};
 pub use tokens::{ATTEMPT_WINDOW, MAX_ATTEMPTS, Token};
+pub use trace::{MAX_TRACE_LINES_BEHIND, TraceLine, TraceSender};
 
 /// Connections served at once on one listener; further ones wait in the kernel. About 20 KiB each.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -93,6 +96,7 @@ pub struct HttpConfiguration {
 pub struct HttpServer {
     answers: mpsc::Sender<(RequestId, Answer)>,
     events: EventSender,
+    traces: TraceSender,
     addresses: Vec<SocketAddr>,
     leshan_addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -127,7 +131,8 @@ impl HttpServer {
         let run = format!("{:x}", wall_now().millis());
         let (event_sender, events, hub) = events::hub(&run);
         let access = routes::Access { tokens: tokens::Tokens::new(tokens), origins: Arc::from(cors_origins) };
-        let api = routes::Api::new(asker, events, metrics, times.request);
+        let traces = TraceSender::new();
+        let api = routes::Api::new(asker, events, traces.gallery(), metrics, times.request);
         let guarding = access.guard(&api.metrics);
         let (leshan_router, later) = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
         let router = routes::router(api, access);
@@ -138,7 +143,7 @@ impl HttpServer {
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || runtime.block_on(serve(listeners, desk, hub, later)))?;
-        Ok(Self { answers, events: event_sender, addresses, leshan_addresses, stop, thread: Some(thread) })
+        Ok(Self { answers, events: event_sender, traces, addresses, leshan_addresses, stop, thread: Some(thread) })
     }
 
     /// The addresses that are served, with the ports that the system chose for 0.
@@ -160,6 +165,12 @@ impl HttpServer {
         self.answers.clone()
     }
 
+    /// Where lines of traced devices go.
+    #[must_use]
+    pub fn traces(&self) -> TraceSender {
+        self.traces.clone()
+    }
+
     /// Where events for streams go.
     #[must_use]
     pub fn events(&self) -> EventSender {
@@ -169,6 +180,8 @@ impl HttpServer {
     /// Stops: no new connection, running requests get [`STOP_TIME`]. Blocks until the thread is gone.
     pub fn stop(mut self) {
         let _ = self.stop.send(true);
+        // Whoever looks at a trace hears that no line comes any more.
+        self.traces = TraceSender::new();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -18,7 +18,7 @@ pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
 pub(crate) use scripted_device::ScriptedDevice;
-pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, RELEASE, StreamDevice};
+pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, StreamDevice};
 
 use std::time::Duration;
 

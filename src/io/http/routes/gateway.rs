@@ -55,6 +55,7 @@ pub(super) async fn links(_caller: Caller) -> Json<Value> {
             "commands_of_device": "/api/v1/devices/{device}/commands",
             "bootstrap_request": "/api/v1/devices/{device}/bootstrap",
             "unmapped": "/api/v1/devices/{device}/unmapped",
+            "trace": "/api/v1/devices/{device}/trace",
             "refused": "/api/v1/refused",
             "events": "/api/v1/events",
             "permit_join": "/api/v1/permit_join",

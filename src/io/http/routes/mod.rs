@@ -6,6 +6,7 @@ mod events;
 mod gateway;
 mod own;
 mod resources;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use super::guard::{Guard, guard};
 use super::question::Asker;
 use super::request::body_permits;
 use super::tokens::Tokens;
+use super::trace::Gallery;
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, Query};
 use crate::instrumentation::metrics::Metrics;
@@ -41,6 +43,7 @@ pub(super) struct Api {
     pub(super) request_time: Duration,
     pub(super) bodies: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) traces: Gallery,
 }
 
 /// Who may use it.
@@ -57,9 +60,9 @@ impl Access {
 }
 
 impl Api {
-    pub(super) fn new(core: Asker, events: Events, metrics: Metrics, request_time: Duration) -> Self {
+    pub(super) fn new(core: Asker, events: Events, traces: Gallery, metrics: Metrics, request_time: Duration) -> Self {
         let bodies = Arc::new(Semaphore::new(body_permits()));
-        Self { core, events, metrics, request_time, bodies, streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+        Self { core, events, metrics, request_time, bodies, streams: Arc::new(Semaphore::new(MAX_STREAMS)), traces }
     }
 
     /// Asks for something that has a JSON body as answer. `device` is named where there is no such one.
@@ -102,6 +105,7 @@ pub(super) fn router(api: Api, access: Access) -> Router {
                 .post(resources::create_or_execute)
                 .delete(resources::delete),
         )
+        .route("/api/v1/devices/{device}/trace", get(trace::follow))
         .route("/api/v1/refused", get(gateway::refused))
         .route("/api/v1/events", get(events::follow))
         .route("/api/v1/permit_join", post(gateway::permit_join))
