@@ -67,6 +67,11 @@ impl Counters {
         address
     }
 
+    /// The observations of a device are made anew: their Observe values begin again, and what was under way is lost.
+    pub(super) fn begin_sequences_anew(&mut self, device: SocketAddr) {
+        self.carried.retain(|(address, _), _| *address != device);
+    }
+
     /// The next number on every device.
     pub(super) fn count(&mut self, world: &mut World) {
         // What was sent up to now carried the number before.

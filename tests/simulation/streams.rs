@@ -49,17 +49,20 @@ fn nothing_that_a_pong_with_custody_took_is_lost_by_power_cuts_and_broken_connec
         let mut world = World::new(WorldScript::new(seed));
         let mut counters = Counters::new();
         let one = counters.add_streamed(&mut world, counting_device("one"));
-        counters.add_streamed(&mut world, counting_device("two"));
+        let two = counters.add_streamed(&mut world, counting_device("two"));
         world.run_for(Duration::from_secs(20));
         for round in 0..12_u64 {
             counters.count(&mut world);
             // Somewhere between the frame, the commit, the pong and the broker.
             world.run_for(Duration::from_millis((seed.wrapping_mul(2_654_435_761).wrapping_add(round * 97)) % 400));
             counters.follow(&world);
+            // Observations made anew count from the beginning.
+            counters.begin_sequences_anew(one);
             if round % 2 == 0 {
                 let now = world.now();
                 world.streams.break_off(now, one, round % 4 == 0);
             } else {
+                counters.begin_sequences_anew(two);
                 world.cut_power();
                 world.run_for(Duration::from_millis(700));
                 world.switch_on();
