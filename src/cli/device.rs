@@ -141,27 +141,31 @@ fn diagnosed(diagnosis: &Json, now: WallTime) -> String {
         text("state").unwrap_or("unknown"),
         since.unwrap_or_default()
     ));
-    match &diagnosis["explanation"] {
-        Json::String(sentence) => lines.push(format!("  {sentence}")),
-        Json::Array(sentences) => lines.extend(sentences.iter().map(|sentence| format!("  {}", words_of(sentence)))),
-        _ => {}
+    for key in ["summary", "explanation"] {
+        match &diagnosis[key] {
+            Json::Array(sentences) => lines.extend(sentences.iter().map(|one| format!("  {}", words_of(one)))),
+            other => {
+                lines.extend(Some(words_of(other)).filter(|words| !words.is_empty()).map(|one| format!("  {one}")))
+            }
+        }
     }
-    for (key, title) in
-        [("last_error", "last error"), ("quirks", "tolerated"), ("pending_commands", "waiting commands")]
-    {
-        let words = words_of(&diagnosis[key]);
+    let waiting = diagnosis["queue"].get("waiting").unwrap_or(&diagnosis["pending_commands"]);
+    for (title, about) in [
+        ("last error", &diagnosis["last_error"]),
+        ("tolerated", &diagnosis["quirks"]),
+        ("unanswered requests", &diagnosis["unanswered"]),
+        ("waiting commands", waiting),
+        ("values without a rule", &diagnosis["unmapped"]),
+        ("network", &diagnosis["nat"]["why"]),
+    ] {
+        let words = words_of(about);
         if !words.is_empty() && words != "0" {
             lines.push(format!("  {title}: {words}"));
         }
     }
-    for refused in diagnosis["refused"].as_array().into_iter().flatten() {
-        lines.push(format!("  refused: {}", words_of(refused)));
-    }
-    for observation in diagnosis["observations"].as_array().into_iter().flatten() {
-        let state = observation["state"].as_str().unwrap_or_default();
-        if state != "active" {
-            let path = words_of(observation.get("path").or(observation.get("paths")).unwrap_or(&Json::Null));
-            lines.push(format!("  observation of {path}: {state}"));
+    for (key, title) in [("refused", "refused"), ("refused_observations", "observation refused")] {
+        for refused in diagnosis[key].as_array().into_iter().flatten() {
+            lines.push(format!("  {title}: {}", words_of(refused)));
         }
     }
     lines.join("\n")
@@ -259,14 +263,16 @@ mod tests {
     fn a_diagnosis_reads_as_sentences() {
         let diagnosis = json!({
             "endpoint": "meter-1", "state": "offline", "reason": "lifetime", "since": 1_000,
-            "explanation": ["It did not update its registration in time."],
+            "summary": "It did not update its registration in time.",
             "refused": [{ "reason": "unknown_device", "count": 3 }],
-            "last_error": "no answer to a request for /3/0", "quirks": ["no_observe_option"], "pending_commands": 0,
-            "observations": [{ "path": "/3303/0/5700", "state": "refused" }, { "path": "/3/0/9", "state": "active" }],
+            "refused_observations": [{ "path": "/3303/0/5700", "code": "4.05" }],
+            "last_error": "no answer to a request for /3/0", "quirks": ["no_observe_option"], "unanswered": 2,
+            "queue": { "waiting": 0, "oldest_at": null }, "nat": { "suspected": false, "why": null }, "unmapped": 0,
         });
         let expected = "meter-1 is offline (lifetime) since 1m\n  It did not update its registration in time.\n  \
                         last error: no answer to a request for /3/0\n  tolerated: no_observe_option\n  \
-                        refused: count 3, reason unknown_device\n  observation of /3303/0/5700: refused";
+                        unanswered requests: 2\n  refused: count 3, reason unknown_device\n  \
+                        observation refused: code 4.05, path /3303/0/5700";
         assert_eq!(diagnosed(&diagnosis, WallTime::from_millis(61_000)), expected);
         assert_eq!(diagnosed(&json!({}), WallTime::from_millis(0)), "it is unknown", "whatever the gateway leaves out");
     }

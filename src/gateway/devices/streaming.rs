@@ -86,7 +86,7 @@ impl Devices {
                 Event::Released => self.stream_released(services, peer, id),
             }
             // Answers that are ready leave in the order of the requests.
-            self.flush_stream(services, address);
+            Self::flush_stream(services, address);
         }
         if !services.streams.charge(address)
             && let Some(stream) = services.streams.get_mut(address)
@@ -198,11 +198,11 @@ impl Devices {
             if let Some(stream) = services.streams.get_mut(address) {
                 stream.connection.signal(&Signal::Release { hold_off: None });
             }
-            self.flush_stream(services, address);
+            Self::flush_stream(services, address);
         }
     }
 
-    fn flush_stream(&mut self, services: &mut Services, address: Address) {
+    fn flush_stream(services: &mut Services, address: Address) {
         let Some(stream) = services.streams.get_mut(address) else { return };
         let connection = stream.id;
         while let Some(frame) = stream.connection.poll_transmit() {
@@ -212,7 +212,7 @@ impl Devices {
 
     /// Sends what waits, and ends the connection if it is over.
     fn settle_stream(&mut self, services: &mut Services, address: Address) {
-        self.flush_stream(services, address);
+        Self::flush_stream(services, address);
         let Some(closed) = services.streams.get(address).and_then(|stream| stream.connection.closed()).cloned() else {
             services.streams.schedule(address);
             return;

@@ -1,7 +1,6 @@
 //! One request: from its route to the core and back.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
@@ -23,9 +22,6 @@ use crate::model::report::DeviceFacts;
 use crate::northbound::leshan::{
     DeviceRequest, LeshanCommand, Parameters, Refusal, Reply, Route, command, delayed, reply, route, specifications,
 };
-
-/// What a command may wait for others of its device, beside the time for its own answer.
-const TURN_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of a device, for types.
 pub(super) struct Known {
@@ -141,7 +137,8 @@ async fn run(
     id: &str,
     place: OwnedSemaphorePermit,
 ) -> Result<Response, Early> {
-    let until = Instant::now() + asked.timeout + TURN_TIME;
+    // Devices are asked one thing at a time: as long as for the answer, the command may wait for its turn.
+    let until = Instant::now() + 2 * asked.timeout;
     let endpoint = asked.request.endpoint.clone();
     // Who may read was decided above; commands themselves know only operators.
     let query = Query::Command { device: endpoint.clone(), body: asked.command.clone(), role: Role::Operator };
