@@ -100,3 +100,29 @@ fn the_page_says_how_long_a_large_write_takes() {
     }
     check_page("docs/blockwise.md", &page, "simulation::blockwise::");
 }
+
+#[test]
+fn a_device_gives_and_gets_blocks_of_the_size_that_it_wants() {
+    const TEXT: Path = Path::resource(3, 0, 15);
+    for (exponent, refuses) in [(0, true), (0, false), (4, true), (4, false)] {
+        let mut world = World::new(WorldScript::new(1));
+        let mut script = DeviceScript::new("dev").with_writable(TEXT, Value::String(String::new()));
+        script.block_size_exponent = exponent;
+        script.refuses_larger_blocks = refuses;
+        let address = world.add_device(script);
+        world.run_for(Duration::from_secs(10));
+        for (id, bytes) in [("pieces", 3_000), ("one message", 700)] {
+            let text: String = (0..bytes).map(|position: u32| char::from(b'a' + (position % 26) as u8)).collect();
+            let write = json!({"id": id, "operation": "write", "path": "/3/0/15", "value": text});
+            world.downlink("lwm2m/dev/command", &write.to_string());
+            world.run_for(Duration::from_secs(30));
+            assert_eq!(terminal(&world, "dev", id)["status"], "done", "{exponent} {refuses} {id}");
+            assert_eq!(world.devices[&address].tree().value(&TEXT), Some(&Value::String(text.clone())));
+            let back = format!("{id} back");
+            let read = json!({"id": back, "operation": "read", "path": "/3/0/15"});
+            world.downlink("lwm2m/dev/command", &read.to_string());
+            world.run_for(Duration::from_secs(30));
+            assert_eq!(terminal(&world, "dev", &back)["value"], json!(text), "{exponent} {refuses} {id}");
+        }
+    }
+}
