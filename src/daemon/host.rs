@@ -202,8 +202,10 @@ impl Host {
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
-                // Nobody listens to Leshan's event stream, to traces and to the log yet.
-                Output::Registration { .. } | Output::Samples { .. } | Output::Trace { .. } | Output::Log { .. } => {}
+                Output::Trace { endpoint, line, .. } => turn.events.push(StreamEvent::Trace { endpoint, line }),
+                Output::Log { line } => turn.events.push(StreamEvent::Log(line)),
+                // Nobody listens to Leshan's event stream yet.
+                Output::Registration { .. } | Output::Samples { .. } => {}
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

@@ -42,7 +42,7 @@ const EVENTS_PER_ANSWER: usize = 64;
 const EVENT_COST: usize = 160;
 
 /// Types of events beside the bridge events.
-pub(super) const FURTHER_TYPES: [&str; 4] = ["value", "result", "log", "missed"];
+pub(super) const FURTHER_TYPES: [&str; 5] = ["value", "result", "log", "trace", "missed"];
 
 /// Something that streams tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,15 @@ pub enum StreamEvent {
     },
     /// A result of a command.
     Result(CommandResult),
+    /// A CoAP message of a device that is traced; only for those who ask for traces.
+    Trace {
+        /// The device.
+        endpoint: Endpoint,
+        /// The message for people.
+        line: Value,
+    },
+    /// A line of the log, while somebody asked for the log.
+    Log(Value),
     /// So many events could not be kept.
     Missed(u64),
 }
@@ -75,6 +84,8 @@ impl StreamEvent {
             Self::Bridge(event) => event.kind.as_str(),
             Self::Value { .. } => "value",
             Self::Result(_) => "result",
+            Self::Trace { .. } => "trace",
+            Self::Log(_) => "log",
             Self::Missed(_) => "missed",
         }
     }
@@ -87,6 +98,12 @@ impl StreamEvent {
                 "endpoint": endpoint.as_str(), "path": path.to_string(), "key": key, "value": value, "ts": ts.millis(),
             }),
             Self::Result(result) => result_json(result),
+            Self::Trace { endpoint, line } => {
+                let mut data = line.clone();
+                data["endpoint"] = endpoint.as_str().into();
+                data
+            }
+            Self::Log(line) => line.clone(),
             Self::Missed(count) => missed(Some(*count), "the gateway had more to do than the stream could take"),
         }
     }
@@ -97,7 +114,8 @@ impl StreamEvent {
                 event.endpoint.as_ref().is_some_and(|endpoint| endpoint.as_str() == device)
                     || event.name.as_deref() == Some(device)
             }
-            Self::Value { endpoint, .. } => endpoint.as_str() == device,
+            Self::Value { endpoint, .. } | Self::Trace { endpoint, .. } => endpoint.as_str() == device,
+            Self::Log(_) => false,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Missed(_) => true,
         }
@@ -112,6 +130,7 @@ impl StreamEvent {
                 crate::model::command::Outcome::Done { answer, .. } => answer.values().map(weight_of).sum(),
                 _ => 0,
             },
+            Self::Trace { line, .. } | Self::Log(line) => weight_of(line),
             Self::Missed(_) => 0,
         };
         EVENT_COST + texts
@@ -165,9 +184,13 @@ pub(super) struct Filter {
 
 impl Filter {
     fn takes(&self, event: &StreamEvent) -> bool {
+        let is_asked = |event: &StreamEvent| match event {
+            // Traces are many, and for who asks for them.
+            StreamEvent::Trace { .. } if self.types.is_empty() => false,
+            _ => self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind()),
+        };
         matches!(event, StreamEvent::Missed(_))
-            || ((self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind()))
-                && self.device.as_deref().is_none_or(|device| event.concerns(device)))
+            || (is_asked(event) && self.device.as_deref().is_none_or(|device| event.concerns(device)))
     }
 }
 

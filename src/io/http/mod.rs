@@ -15,10 +15,12 @@ pub mod client;
 mod error;
 mod events;
 mod guard;
+mod openapi;
 mod outcome;
 mod question;
 mod request;
 mod routes;
+mod schema;
 mod tls;
 mod tokens;
 

@@ -22,6 +22,12 @@ pub const MAX_BODIES_BYTES: usize = 16 << 20;
 /// How long the body of a request may take; then 408.
 pub const REQUEST_TIME: Duration = Duration::from_secs(20);
 
+/// Items of a page when the request does not say.
+pub(super) const DEFAULT_LIMIT: usize = 100;
+
+/// Most items of a page.
+pub(super) const MAX_LIMIT: usize = 1_000;
+
 /// How long resource routes wait for the result when the request does not say.
 pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
