@@ -18,7 +18,6 @@ pub(crate) use gateway::{Gateway, Setup};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
-pub(crate) use process::Process;
 pub(crate) use scripted_device::ScriptedDevice;
 pub(crate) use simulated::SimulatedDevices;
 pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, RELEASE, StreamDevice};
