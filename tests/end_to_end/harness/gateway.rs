@@ -280,7 +280,7 @@ impl Gateway {
 }
 
 /// The release binary where the whole run built one, else the one that came with these tests.
-pub(super) fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("LWM2MQTT_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lwm2mqtt")), PathBuf::from)
 }
 
