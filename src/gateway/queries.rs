@@ -27,13 +27,11 @@ impl Core {
             }
             Query::View { device, view } => self.device_view(&device, &view),
             Query::Objects => Answer::Body(list_objects(&self.services().model)),
-            Query::Object { id, version } => match show_object(&self.services().model, id, &version) {
-                Some(definition) => Answer::Body(definition),
-                None => {
-                    let message = format!("there is no definition of object {id} in version '{version}'");
-                    Answer::Failed(CommandError::new(ErrorKind::NotFound, message))
-                }
-            },
+            Query::Object { id, version } => {
+                let message = || format!("there is no definition of object {id} in version '{version}'");
+                let unknown = || Answer::Failed(CommandError::new(ErrorKind::NotFound, message()));
+                show_object(&self.services().model, id, &version).map_or_else(unknown, Answer::Body)
+            }
             Query::Commands { device, status, after, limit } => {
                 self.list_commands(device.as_deref(), status.as_deref(), after.as_deref(), limit)
             }

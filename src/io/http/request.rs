@@ -62,13 +62,14 @@ impl FromRequest<Api> for WholeBody {
     }
 }
 
+fn is_too_long(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<http_body_util::LengthLimitError>()
+}
+
 async fn read_whole(body: Body, within: Duration) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(within, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error))
-            if std::error::Error::source(&error)
-                .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) =>
-        {
+        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(is_too_long) => {
             Err(ApiError::too_large(MAX_BODY_BYTES))
         }
         Ok(Err(error)) => Err(ApiError::unreadable(format!("the body cannot be read: {error}"))),

@@ -378,6 +378,7 @@ pub(super) struct Readiness {
 
 /// Name, version and links.
 #[derive(ToSchema)]
+#[expect(clippy::struct_field_names, reason = "that is what it is called outside")]
 pub(super) struct Links {
     name: String,
     version: String,

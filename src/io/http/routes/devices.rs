@@ -84,13 +84,9 @@ pub(super) async fn value(
     Segments((device, key)): Segments<(String, String)>,
 ) -> JsonResponse {
     let mut values = api.body_of(Query::Values { device: device.clone() }, &device).await?;
-    match values.get_mut(&key).map(Value::take) {
-        Some(value) => Ok(Json(value)),
-        None => {
-            let message = format!("device '{device}' has no value under the key '{key}'");
-            Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message))
-        }
-    }
+    let message = || format!("device '{device}' has no value under the key '{key}'");
+    let unknown = || ApiError::new(StatusCode::NOT_FOUND, "not_found", message());
+    values.get_mut(&key).map(|value| Json(value.take())).ok_or_else(unknown)
 }
 
 #[utoipa::path(put, path = "/api/v1/devices/{device}/values/{key}", operation_id = "set_value", tag = "devices",

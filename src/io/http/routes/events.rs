@@ -95,9 +95,9 @@ fn stream_of(
 
 fn shown(events: &Events, answered: &Answered) -> Vec<Event> {
     let mut all = Vec::with_capacity(answered.events.len() + 1);
-    if let Some(count) = answered.gap {
+    if let Some(gap) = answered.gap {
         let message = "what came behind this id is not kept any more; lists tell how things stand";
-        all.push(event("missed", &missed(count, message)));
+        all.push(event("missed", &missed(gap.count(), message)));
     }
     for (number, told) in &answered.events {
         all.push(event(told.kind(), &told.data()).id(events.id_of(*number)));
