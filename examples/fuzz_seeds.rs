@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
+use lwm2mqtt::protocol::coap::signalling::Signal;
+use lwm2mqtt::protocol::coap::tcp_frame;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -76,6 +78,7 @@ fn write_all(folder: &Path) -> Outcome<()> {
     let targets = CONTENT.iter().map(|(target, kinds)| Ok((*target, content(&vectors, kinds)?)));
     let mut targets = targets.collect::<Outcome<Vec<_>>>()?;
     targets.push(("coap_message", datagrams(&vectors)?));
+    targets.push(("tcp_frame", streams(&datagrams(&vectors)?)));
     targets.push(("link_format", link_lists(&vectors)?));
     targets.push(("registration", registrations(&vectors)?));
     targets.push(("mapping_file", mapping_files(project)?));
@@ -129,6 +132,20 @@ fn datagrams(vectors: &[Vector]) -> Outcome<Vec<Vec<u8>>> {
         seeds.push(message.encode());
     }
     Ok(seeds)
+}
+
+/// Connections: capabilities, then a ping and some of the messages that datagrams carry, by the size of the pieces.
+fn streams(datagrams: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let frames: Vec<Vec<u8>> = datagrams
+        .iter()
+        .filter_map(|datagram| Message::decode(datagram).ok())
+        .map(|message| tcp_frame::encode(&message))
+        .collect();
+    let capabilities = Signal::Capabilities { max_message_size: Some(8_193), block_wise: true };
+    let ping = Signal::Ping { token: Token::EMPTY, custody: true };
+    let begin = [capabilities, ping].map(|signal| tcp_frame::encode(&signal.message())).concat();
+    let pieces = [1_u8, 7, 255].into_iter().cycle();
+    frames.chunks(3).zip(pieces).map(|(some, size)| [&[size], &*begin, &*some.concat()].concat()).collect()
 }
 
 fn link_lists(vectors: &[Vector]) -> Outcome<Vec<Vec<u8>>> {

@@ -1,5 +1,6 @@
 //! Figures of the real binary, each with a mosquitto of its own on the loopback interface:
-//! `tests/figures/run [registrations] [load] [latency] [memory]`; without words all four, in about four minutes.
+//! `tests/figures/run [commands] [registrations] [load] [latency] [memory] [tcp]`; without words all, in about seven
+//! minutes.
 //!
 //! The program is `$LWM2MQTT_BINARY` or `target/release/lwm2mqtt`; its data lies below `$FIGURES_FOLDER` or
 //! `target/figures`, which should be on the disk that counts. Everything shares the processors of this machine: the
@@ -7,6 +8,7 @@
 //! processor time of the gateway is its own. Nothing is asserted: what is good enough depends on the machine.
 #![expect(clippy::cast_precision_loss, reason = "figures are for people")]
 
+mod commands;
 mod devices;
 mod rig;
 
@@ -14,17 +16,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use devices::Plan;
-use lwm2mqtt::io::fleet::{FleetConfiguration, run_fleet};
+use lwm2mqtt::gateway::configuration::Transport;
+use lwm2mqtt::io::fleet::{FleetConfiguration, run_fleet, run_fleet_until};
 use lwm2mqtt::simulator::scripts::DeviceKind;
 use rig::{Outcome, Rig, Settings};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-const PARTS: [&str; 4] = ["registrations", "load", "latency", "memory"];
+const PARTS: [&str; 6] = ["commands", "registrations", "load", "latency", "memory", "tcp"];
 const RUNS: usize = 3;
 const LOAD_DEVICES: u32 = 1_000;
 const LOAD_TIME: Duration = Duration::from_secs(12);
 const REGISTERING_DEVICES: u32 = 2_000;
+const COMMANDED_DEVICES: u32 = 100;
+const COMMAND_TIME: Duration = Duration::from_secs(8);
+const STREAM_DEVICES: u32 = 2_000;
 const WARM_UP: Duration = Duration::from_secs(3);
 const LATENCY_TIME: Duration = Duration::from_secs(10);
 /// For everything that should have happened long before.
@@ -47,8 +53,14 @@ fn main() -> ExitCode {
         if wanted("latency") {
             run(&runtime, latencies())?;
         }
+        if wanted("commands") {
+            run(&runtime, commands())?;
+        }
         if wanted("memory") {
             run(&runtime, memory())?;
+        }
+        if wanted("tcp") {
+            run(&runtime, streams())?;
         }
         Ok::<(), Box<dyn std::error::Error>>(())
     });
@@ -201,6 +213,51 @@ async fn latencies() -> Outcome<()> {
     Ok(())
 }
 
+/// Reads of a resource, one under way to each device all the time.
+async fn commands() -> Outcome<()> {
+    println!(
+        "\ncommands: {COMMANDED_DEVICES} devices that are awake, a read under way to each, {RUNS} runs of {COMMAND_TIME:?}"
+    );
+    for (name, store) in [("default [store]", ""), ("commit_interval 0", "commit_interval = \"0s\"")] {
+        let mut figures: [Vec<f64>; 4] = Default::default();
+        for _ in 0..RUNS {
+            let rig = Rig::start(Settings { store, ..Settings::default() }).await?;
+            let prefix = "figures-";
+            let plan = Plan { server: rig.lwm2m, devices: COMMANDED_DEVICES, registering: 64, interval: None, prefix };
+            let (progress, _devices) = devices::start(plan).await?;
+            let all = Instant::now() + PATIENCE;
+            while progress.borrow().observed < COMMANDED_DEVICES && Instant::now() < all {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let mut figures = figures.iter_mut();
+            for by_mqtt in [true, false] {
+                let before = rig.usage()?;
+                let tally = if by_mqtt {
+                    commands::by_mqtt(rig.mqtt, COMMANDED_DEVICES, prefix, COMMAND_TIME).await?
+                } else {
+                    commands::by_http(rig.http, COMMANDED_DEVICES, prefix, COMMAND_TIME).await?
+                };
+                let cpu = rig.usage()?.cpu.saturating_sub(before.cpu).as_secs_f64();
+                if tally.failed > 0 {
+                    println!("  {name}: {} commands failed", tally.failed);
+                }
+                let done = tally.done.max(1) as f64;
+                figures
+                    .by_ref()
+                    .zip([done / COMMAND_TIME.as_secs_f64(), cpu / done * 1e6])
+                    .take(2)
+                    .for_each(|(figure, value)| figure.push(value));
+            }
+        }
+        for (what, [rate, cpu]) in ["MQTT", "HTTP"].iter().zip([[0, 1], [2, 3]]) {
+            tell(&format!("{name}: commands by {what}"), "1/s", &figures[rate]);
+            tell(&format!("{name}: gateway CPU per command by {what}"), "us", &figures[cpu]);
+        }
+        println!("  ratio HTTP to MQTT: {:.2}", median(&figures[2]) / median(&figures[0]).max(f64::MIN_POSITIVE));
+    }
+    Ok(())
+}
+
 /// Resident memory while devices with three observations each come in.
 async fn memory() -> Outcome<()> {
     println!("\nmemory: weather stations with three observations each, a report every ten seconds, one run");
@@ -230,6 +287,74 @@ async fn memory() -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// Resident memory while as many devices report over UDP and over TCP, and what TCP carries in a closed loop.
+async fn streams() -> Outcome<()> {
+    println!("\nTCP: {STREAM_DEVICES} thermometers with a connection each, against as many over UDP, one run");
+    let mut per_device = Vec::new();
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let rig = Rig::start(Settings::default()).await?;
+        let empty = rig.usage()?.resident_kib;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let stopped = async {
+            // An error means that nobody measures any more.
+            let _ = stopped.await;
+        };
+        let mut fleet = stream_fleet(&rig, transport);
+        fleet.interval = Duration::from_secs(10);
+        let measure = async {
+            // All have registered after a few seconds, and each has reported once more.
+            sleep(Duration::from_secs(20)).await;
+            let usage = rig.usage();
+            let _ = stop.send(());
+            usage
+        };
+        let (report, usage) = tokio::join!(run_fleet_until(fleet, stopped), measure);
+        let (report, usage) = (report?, usage?);
+        let each = usage.resident_kib.saturating_sub(empty) as f64 / report.registered.max(1) as f64;
+        println!(
+            "  {}: {} devices, {:.1} MiB resident, {each:.2} KiB per device, {} of {} reports acknowledged",
+            transport.as_str(),
+            report.registered,
+            mib(usage.resident_kib),
+            report.acknowledged,
+            report.sent,
+        );
+        per_device.push(each);
+    }
+    if let [udp, tcp] = per_device[..] {
+        println!("  a connection adds {:.2} KiB to a device", tcp - udp);
+    }
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let rig = Rig::start(Settings::default()).await?;
+        let before = rig.usage()?;
+        let mut fleet = stream_fleet(&rig, transport);
+        fleet.interval = Duration::ZERO;
+        fleet.duration = Some(LOAD_TIME);
+        let report = run_fleet(fleet).await?;
+        let cpu = rig.usage()?.cpu.saturating_sub(before.cpu).as_secs_f64();
+        println!(
+            "  {}: {:.0} notifications/s acknowledged, p50 {:.1} ms, p99 {:.1} ms, {:.1} us of gateway CPU each",
+            transport.as_str(),
+            report.acknowledged_per_s,
+            report.latency_ms.p50,
+            report.latency_ms.p99,
+            cpu / report.acknowledged.max(1) as f64 * 1e6,
+        );
+    }
+    Ok(())
+}
+
+fn stream_fleet(rig: &Rig, transport: Transport) -> FleetConfiguration {
+    let server = if transport.is_stream() { rig.lwm2m_tcp } else { rig.lwm2m };
+    FleetConfiguration {
+        kind: DeviceKind::Thermometer,
+        transport,
+        lifetime_secs: 86_400,
+        deregisters: false,
+        ..FleetConfiguration::new(server, STREAM_DEVICES)
+    }
 }
 
 fn mib(kib: u64) -> f64 {

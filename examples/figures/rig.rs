@@ -35,8 +35,12 @@ pub(crate) struct Rig {
     mosquitto: Child,
     /// Where devices find the gateway.
     pub(crate) lwm2m: SocketAddr,
+    /// The same over TCP.
+    pub(crate) lwm2m_tcp: SocketAddr,
     /// Port of the broker.
     pub(crate) mqtt: u16,
+    /// Port of the API.
+    pub(crate) http: u16,
     _folder: TempDir,
 }
 
@@ -46,13 +50,14 @@ impl Rig {
         let folder = tempfile::Builder::new().prefix("figures-").tempdir_in(data_folder()?)?;
         let (mqtt, http) = (free_tcp_port()?, free_tcp_port()?);
         let lwm2m = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let lwm2m_tcp = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()?));
         let mosquitto = start_mosquitto(folder.path(), mqtt)?;
         let Settings { store, default_mapping } = settings;
         let config = format!(
             "version = 1\n[gateway]\nname = \"figures\"\ndata_dir = \"data\"\ndefault_mapping = {default_mapping}\n\
              [store]\n{store}\n\
              [log]\nlevel = \"error\"\n\
-             [lwm2m]\nudp = \"{lwm2m}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n\
+             [lwm2m]\nudp = \"{lwm2m}\"\ntcp = \"{lwm2m_tcp}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n"
         );
@@ -71,7 +76,7 @@ impl Rig {
             .env_remove("LWM2MQTT_CONFIG")
             .spawn()
             .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
-        let mut rig = Self { gateway, mosquitto, lwm2m, mqtt, _folder: folder };
+        let mut rig = Self { gateway, mosquitto, lwm2m, lwm2m_tcp, mqtt, http, _folder: folder };
         rig.wait_until_ready(http).await?;
         Ok(rig)
     }

@@ -37,6 +37,8 @@ const RECEIVE_MAXIMUM: usize = 3;
 
 const MAPPING: &str = r#"
 version = 1
+[defaults]
+observe_strategy = "auto"
 [[telemetry]]
 path = "/3303/*/5700"
 key = "t_{instance}"
@@ -68,7 +70,8 @@ topic = "own/{device}/{key}"
 exclusive = true
 "#;
 
-const OBJECTS: [&str; 5] = [
+const OBJECTS: [&str; 6] = [
+    "</3/0>,</25/0>,</25/1>,</3303/0>",
     "</>;rt=\"oma.lwm2m\",</1/0>,</3/0>,</3303/0>,</3308/0>",
     "</3>,</3303/0>,</3303/1>,</3304/0>,</19/0>",
     "</lwm2m>;rt=\"oma.lwm2m\";ct=11543,</lwm2m/3/0>,</lwm2m/3303/0>",
@@ -82,7 +85,7 @@ const VERSIONS: [&str; 4] = ["lwm2m=1.0", "lwm2m=1.1", "lwm2m=1.2", "lwm2m=9"];
 
 const FORMATS: [u16; 10] = [0, 42, 60, 110, 112, 11542, 11543, 11544, 1542, 40];
 
-const PAYLOADS: [&[u8]; 9] = [
+const PAYLOADS: [&[u8]; 12] = [
     b"21.5",
     b"",
     &[0xe4, 0x16, 0x44, 0x41, 0xac, 0, 0],
@@ -90,6 +93,9 @@ const PAYLOADS: [&[u8]; 9] = [
     br#"[{"bn":"/3303/0/5700","bt":1700000000,"v":1},{"t":10,"v":2}]"#,
     br#"[{"n":"/3/0/0","vs":"ACME"},{"n":"/3303/1/5700","v":-1e300},{"n":"/9999/0/1","vb":true}]"#,
     br#"{"e":[{"n":"5700","v":21.5}]}"#,
+    br#"[{"bn":"/25/0/","n":"0","vs":"s"},{"n":"1","vs":"d1"},{"n":"3","vs":"</3/0>,</3303/0>"}]"#,
+    br#"[{"bn":"/25/0/","n":"1","vs":"d2"},{"bn":"/25/1/","n":"1","vs":"7"},{"n":"3","vs":"<"}]"#,
+    br#"[{"n":"/d1/3303/0/5700","v":1},{"n":"/3303/0/5700","v":2},{"n":"/d2/3303/0/5700","v":3}]"#,
     &[0x81, 0xa2, 0, 0x6c, 0x2f, 0x33, 0x33, 0x30, 0x33, 0x2f, 0x30, 0x2f, 0x35, 0x37, 0x30, 0x30, 2, 0xf9, 0x4d, 0x60],
     &[0xa1, 0x83, 0x19, 0x0c, 0xe7, 0, 0x19, 0x16, 0x44, 0xf9, 0x4d, 0x60],
 ];
@@ -111,7 +117,9 @@ const CODES: [Code; 14] = [
     Code::BAD_OPTION,
 ];
 
-const TOPICS: [&str; 10] = [
+const TOPICS: [&str; 12] = [
+    "lwm2m/e0:d1/command",
+    "lwm2m/bridge/request/mapping/put",
     "lwm2m/e0/command",
     "lwm2m/e1/command",
     "lwm2m/e0/set",
@@ -124,7 +132,7 @@ const TOPICS: [&str; 10] = [
     "lwm2m/bridge/request/health",
 ];
 
-const BODIES: [&str; 14] = [
+const BODIES: [&str; 20] = [
     r#"{"id":"1","operation":"read","path":"/3303/0/5700"}"#,
     r#"{"id":"2","operation":"write","path":"/3308/0/5900","value":21,"ttl":"10s"}"#,
     r#"{"operation":"observe","path":"/3303/0"}"#,
@@ -135,6 +143,12 @@ const BODIES: [&str; 14] = [
     r#"{"operation":"delete","path":"/3303/1"}"#,
     r#"{"command":"reboot","params":{}}"#,
     r#"{"setpoint":21}"#,
+    r#"{"operation":"read_composite","paths":["/3/0","/3303"]}"#,
+    r#"{"operation":"observe_composite","paths":["/3/0","/3303/0/5700"],"ttl":"5s"}"#,
+    r#"{"operation":"cancel_observe_composite","paths":["/3303/0/5700","/3/0"],"passive":true}"#,
+    r#"{"operation":"write_composite","values":{"/1/0/1":60,"/16/0/0":{"0":"a","1":null}}}"#,
+    r#"{"operation":"execute","path":"/1/0/4"}"#,
+    r#"{"operation":"read","path":"/d1/3303/0/5700"}"#,
     r#"{"keys":["t_0"]}"#,
     r#"{"for":"60s"}"#,
     r#"{"device":"e0","name":"e1","tags":["a"]}"#,
@@ -213,7 +227,10 @@ fn configuration() -> Configuration {
             max_in_flight: RECEIVE_MAXIMUM,
             max_spool_rows_in_memory: 8,
             max_keys_per_device: 8,
+            max_last_values_per_device: 3,
             max_results: 4,
+            max_shell_tasks: 2,
+            ..Limits::default()
         },
         sinks: vec![SinkConfiguration {
             name: "local".into(),
@@ -224,7 +241,9 @@ fn configuration() -> Configuration {
             when_full: WhenFull::DropOldest,
         }],
         listeners: vec!["coap://[::]:5683".to_owned()],
+        transports: Vec::new(),
         streams_values: true,
+        streams_samples: true,
     }
 }
 
@@ -336,7 +355,12 @@ impl Host {
             | Output::Result(_)
             | Output::Registration { .. }
             | Output::Samples { .. }
-            | Output::Shell { .. } => None,
+            | Output::Trace { .. }
+            | Output::Log { .. }
+            | Output::Stream { .. } => None,
+            Output::Shell { task, .. } => {
+                Some(Input::ShellDone { task, answer: Ok(().into()), trial: None })
+            }
         }
     }
 

@@ -36,6 +36,186 @@ pub enum Command {
     Schema(SchemaArguments),
     /// Let devices without credentials join for a while.
     PermitJoin(PermitJoinArguments),
+    /// Look at and talk to devices of a running gateway.
+    Device(DeviceArguments),
+    /// Show the decoded CoAP messages of a device, live.
+    Trace(TraceArguments),
+    /// Make mapping files.
+    Mapping(MappingArguments),
+}
+
+/// How the running gateway is reached.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The running gateway [default: $LWM2MQTT_URL, the one of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Token of its API [default: $LWM2MQTT_TOKEN, one of the configuration where the URL is from there too]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// PEM file with the authorities to believe for https, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// `device`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DeviceArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeviceCommand,
+}
+
+/// What `device` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum DeviceCommand {
+    /// List the devices.
+    List(DeviceListArguments),
+    /// Show what the gateway knows of a device.
+    Show(OneDeviceArguments),
+    /// Tell whether a device is up, and if not why.
+    Why(OneDeviceArguments),
+    /// Read a resource, an instance or an object.
+    Read(ResourceArguments),
+    /// Write a resource.
+    Write(WriteArguments),
+    /// Execute a resource.
+    Execute(ExecuteArguments),
+    /// Forget a device.
+    Remove(OneDeviceArguments),
+    /// Add credentials for a device.
+    Add(LaterArguments),
+    /// Refuse a device from now on.
+    Block(LaterArguments),
+    /// Add the credentials of many devices.
+    Import(LaterArguments),
+}
+
+/// `device list`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DeviceListArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Only devices whose endpoint or name has this text
+    #[arg(value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `device show`, `why` and `remove`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct OneDeviceArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Its name or endpoint name
+    #[arg(value_name = "D")]
+    pub device: String,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `device read`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ResourceArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Its name or endpoint name
+    #[arg(value_name = "D")]
+    pub device: String,
+    /// What, such as /3303/0/5700 or /temperature/0/sensor_value
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// How long to wait for a sleeping device
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub wait: Option<Duration>,
+    /// Answer with the whole result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `device write`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WriteArguments {
+    /// Device and resource.
+    #[command(flatten)]
+    pub resource: ResourceArguments,
+    /// The value, as JSON or text
+    #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+    pub value: String,
+}
+
+/// `device execute`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ExecuteArguments {
+    /// Device and resource.
+    #[command(flatten)]
+    pub resource: ResourceArguments,
+    /// Arguments, such as 0='5'
+    #[arg(value_name = "ARGUMENTS")]
+    pub arguments: Option<String>,
+}
+
+/// What a command takes that is still to come.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct LaterArguments {
+    /// Whatever it will take
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `trace`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct TraceArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Its name or endpoint name
+    #[arg(value_name = "D")]
+    pub device: String,
+    /// For how long; Ctrl-C ends it earlier
+    #[arg(long = "for", value_name = "D", default_value = "5m", value_parser = duration)]
+    pub duration: Duration,
+    /// Also write the messages to a file for Wireshark (pcapng)
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Lines as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `mapping`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct MappingArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: MappingCommand,
+}
+
+/// What `mapping` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum MappingCommand {
+    /// Print a mapping file to start from, made of what a device registered.
+    New(NewMappingArguments),
+}
+
+/// `mapping new`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct NewMappingArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Its name or endpoint name
+    #[arg(value_name = "D")]
+    pub device: String,
 }
 
 /// Where the configuration is.
@@ -80,7 +260,7 @@ pub struct DemoArguments {
 /// `simulate`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct SimulateArguments {
-    /// The server: coap://HOST[:PORT], coaps://, coap+tcp:// or coaps+tcp://
+    /// The server: coap://HOST[:PORT] or coap+tcp://HOST[:PORT]
     #[arg(long, value_name = "URI")]
     pub server: String,
     /// Simulated devices
@@ -120,9 +300,9 @@ pub enum SimulatedKind {
 /// `explain`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ExplainArguments {
-    /// Where the configuration is.
+    /// How the gateway is reached.
     #[command(flatten)]
-    pub config: ConfigArguments,
+    pub gateway: GatewayArguments,
     /// The resource, such as /3303/0/5700 or /temperature/0/sensor_value
     #[arg(long, value_name = "PATH")]
     pub path: String,
@@ -141,9 +321,6 @@ pub struct ExplainArguments {
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,
-    /// The running gateway [default: $LWM2MQTT_URL, the one of the configuration]
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
 }
 
 /// `decode`.
@@ -182,15 +359,12 @@ pub struct SchemaArguments {
 /// `permit-join`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct PermitJoinArguments {
-    /// Where the configuration is.
+    /// How the gateway is reached.
     #[command(flatten)]
-    pub config: ConfigArguments,
+    pub gateway: GatewayArguments,
     /// For how long, such as 60s or 5m; 0s closes the window
     #[arg(value_name = "D", value_parser = duration)]
     pub duration: Duration,
-    /// The running gateway [default: $LWM2MQTT_URL, the one of the configuration]
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, UnitError> {

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::arguments::ExplainArguments;
 use super::check::shown;
 use super::explanation::Explanation;
-use super::gateway_api::{NoAnswer, address, ask, encode_segment};
+use super::gateway_api::{Gateway, NoAnswer, device_path};
 use super::{Ending, Terminal, load_settings};
 use crate::config::{ReadError, Settings, Sources, read_mappings, read_models};
 use crate::gateway::preview::{PreviewSink, preview_messages};
@@ -29,7 +29,7 @@ pub(super) fn explain(
     now: WallTime,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Ending> {
-    let Some(settings) = load_settings(&arguments.config, sources, terminal)? else { return Ok(Ending::Wrong) };
+    let Some(settings) = load_settings(&arguments.gateway.config, sources, terminal)? else { return Ok(Ending::Wrong) };
     let (model, problems) = read_models(&settings, sources);
     for problem in &problems {
         terminal.complain(&problem.to_string())?;
@@ -123,9 +123,8 @@ fn assumed_facts(endpoint: &str, path: &Path) -> DeviceFacts {
 
 /// A device as the running gateway knows it.
 fn known_facts(device: &str, arguments: &ExplainArguments, sources: &Sources<'_>) -> Result<DeviceFacts, Refusal> {
-    let path = format!("/api/v1/devices/{}", encode_segment(device));
-    let record = address(arguments.url.as_deref(), &arguments.config, sources)
-        .and_then(|address| ask(address, "GET", &path, None))
+    let record = Gateway::of(&arguments.gateway, sources)
+        .and_then(|gateway| gateway.ask("GET", &device_path(device), None))
         .map_err(|error| match error {
             NoAnswer::Wrong(reason) => (Ending::Wrong, reason),
             NoAnswer::Failed(reason) => (Ending::Failed, reason),
@@ -134,7 +133,7 @@ fn known_facts(device: &str, arguments: &ExplainArguments, sources: &Sources<'_>
 }
 
 /// The facts in a device record of the HTTP API.
-fn facts_of_record(record: &Json) -> DeviceFacts {
+pub(super) fn facts_of_record(record: &Json) -> DeviceFacts {
     let text = |key: &str| record.get(key).and_then(Json::as_str).map(str::to_owned);
     let version = |json: Option<&Json>| json.and_then(Json::as_str).and_then(|text| text.parse().ok());
     let identifier = |json: &Json| json.as_u64().and_then(|id| u16::try_from(id).ok());

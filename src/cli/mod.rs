@@ -6,11 +6,15 @@
 pub mod arguments;
 mod check;
 mod decode;
+mod device;
 mod explain;
 mod explanation;
 mod gateway_api;
+mod mapping_new;
+mod pcapng;
 mod permit_join;
 mod run;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -23,7 +27,7 @@ use crate::daemon::sources::with_sources;
 use crate::io::clock::wall_now;
 use crate::mapping;
 use crate::model::object::ObjectModel;
-use arguments::{Arguments, Command, ConfigArguments, SchemaOf};
+use arguments::{Arguments, Command, ConfigArguments, MappingCommand, SchemaOf};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +120,11 @@ fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_
             SchemaOf::Mapping => terminal.say_json(&mapping::json_schema()).map(|()| Ending::Fine),
         },
         Command::PermitJoin(arguments) => permit_join::permit_join(arguments, sources, terminal),
+        Command::Device(arguments) => device::device(&arguments.command, sources, terminal),
+        Command::Trace(arguments) => trace::trace(arguments, sources, terminal),
+        Command::Mapping(arguments) => match &arguments.command {
+            MappingCommand::New(arguments) => mapping_new::mapping_new(arguments, sources, terminal),
+        },
     }
 }
 

@@ -50,27 +50,28 @@ pub(super) fn read_http(section: &mut Section<'_, '_>) -> HttpSettings {
     if !networks.is_empty() {
         section.not_yet_served("webhook_allow", "web hooks are");
     }
-    for (key, meaning) in [
-        ("leshan_listen", "Addresses of the Leshan-compatible API."),
-        ("leshan_bootstrap_listen", "Addresses of the Leshan-compatible bootstrap API."),
-    ] {
-        if !section.listeners(key, "off", meaning).is_empty() {
-            section.not_yet_served(key, "the Leshan-compatible API is");
-        }
+    let leshan_listen = section.listeners("leshan_listen", "off", "Addresses of the Leshan-compatible API.");
+    let bootstrap =
+        section.listeners("leshan_bootstrap_listen", "off", "Addresses of the Leshan-compatible bootstrap API.");
+    if !bootstrap.is_empty() {
+        section.not_yet_served("leshan_bootstrap_listen", "the Leshan-compatible bootstrap API is");
     }
     let tokens = read_tokens(section);
     if tokens.is_empty() && section.names("token").is_empty() {
-        for address in listen.iter().filter(|address| !address.ip().is_loopback()) {
-            let message = format!("{address} is reachable from outside, and there is no token to protect the API");
-            let hint = "add [http.token.NAME] with role and secret, or listen on loopback, such as \"127.0.0.1:8080\"";
-            section.problem("listen", message, hint);
+        for (key, listen) in [("listen", &listen), ("leshan_listen", &leshan_listen)] {
+            for address in listen.iter().filter(|address| !address.ip().is_loopback()) {
+                let message = format!("{address} is reachable from outside, and there is no token to protect the API");
+                let hint =
+                    "add [http.token.NAME] with role and secret, or listen on loopback, such as \"127.0.0.1:8080\"";
+                section.problem(key, message, hint);
+            }
         }
         if cors_origins.iter().any(|origin| origin == "*") {
             let hint = "name the origins, or add [http.token.NAME] with role and secret";
             section.problem("cors_origins", "without a token, \"*\" would open the API to every web page", hint);
         }
     }
-    HttpSettings { listen, tls, cors_origins, tokens }
+    HttpSettings { listen, tls, cors_origins, tokens, leshan_listen }
 }
 
 fn read_tokens(section: &mut Section<'_, '_>) -> Vec<HttpToken> {

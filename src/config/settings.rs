@@ -104,6 +104,8 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// `[http.token.*]` by name.
     pub tokens: Vec<HttpToken>,
+    /// Addresses of the Leshan-compatible API; loopback only while there are no tokens.
+    pub leshan_listen: Vec<SocketAddr>,
 }
 
 /// `[http.token.*]`.
@@ -178,7 +180,7 @@ impl Settings {
             limits: self.limits.clone(),
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
-            streams_samples: false,
+            streams_samples: !self.http.leshan_listen.is_empty(),
             listeners: self.lwm2m.listeners().map(|(carries, at)| format!("{}://{at}", carries.scheme())).collect(),
             transports: self.lwm2m.listeners().map(|(transport, _)| transport).collect(),
         }

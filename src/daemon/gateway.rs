@@ -46,6 +46,8 @@ pub struct Gateway {
     pub lwm2m_uris: Vec<String>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
+    /// Where the Leshan-compatible API is.
+    pub leshan_addresses: Vec<SocketAddr>,
     /// `http`, or `https` with a certificate.
     pub http_scheme: &'static str,
 }
@@ -91,11 +93,12 @@ impl Gateway {
             sinks.push(task);
         }
         let metrics = Metrics::new();
-        let http = if settings.http.listen.is_empty() {
+        let http = if settings.http.listen.is_empty() && settings.http.leshan_listen.is_empty() {
             None
         } else {
-            let server = HttpServer::start(http_configuration(&settings.http), inputs.clone(), metrics.clone());
-            Some(server.map_err(|error| format!("http.listen {:?}: {error}", settings.http.listen))?)
+            let configuration = http_configuration(&settings.http, &lwm2m_addresses);
+            let server = HttpServer::start(configuration, inputs.clone(), metrics.clone());
+            Some(server.map_err(|error| format!("http: {error}"))?)
         };
         let clock = RunClock::start();
         let (wall, synced) = (wall_now(), wall_is_trusted());
@@ -121,7 +124,9 @@ impl Gateway {
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);
         let events = http.as_ref().map(HttpServer::events);
+        let traces = http.as_ref().map(HttpServer::traces);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
+        let leshan_addresses = http.as_ref().map(|http| http.leshan_addresses().to_vec()).unwrap_or_default();
         let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
         let host = Host {
             core,
@@ -133,8 +138,9 @@ impl Gateway {
             sinks: ports,
             inputs: receiver,
             answers,
-            events,
             shell: shell.clone(),
+            events,
+            traces,
             metrics,
             told_clock,
         };
@@ -147,6 +153,7 @@ impl Gateway {
             lwm2m_addresses,
             lwm2m_uris,
             http_addresses,
+            leshan_addresses,
             http_scheme,
         })
     }
@@ -192,7 +199,7 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListe
     Ok((udp, tcp))
 }
 
-fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {
+fn http_configuration(settings: &HttpSettings, lwm2m: &[SocketAddr]) -> HttpConfiguration {
     HttpConfiguration {
         listen: settings.listen.clone(),
         tls: settings.tls.clone(),
@@ -202,6 +209,8 @@ fn http_configuration(settings: &HttpSettings) -> HttpConfiguration {
             .map(|token| Token::new(&token.name, token.role, token.secret.expose()))
             .collect(),
         cors_origins: settings.cors_origins.clone(),
+        leshan_listen: settings.leshan_listen.clone(),
+        lwm2m: lwm2m.to_vec(),
     }
 }
 

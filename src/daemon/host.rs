@@ -14,17 +14,19 @@ use tokio::sync::mpsc;
 use super::shell::ShellHandle;
 use crate::gateway::clock::WallClock;
 use crate::gateway::core::Core;
+use crate::gateway::devices::observation::Target;
 use crate::gateway::store::{SinkName, StoreBatch};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::files::resident_bytes;
-use crate::io::http::{EventSender, StreamEvent};
+use crate::io::http::{EventSender, StreamEvent, TraceLine, TraceSender};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::tcp::TcpConnections;
 use crate::io::udp::UdpListener;
+use crate::northbound::leshan;
 
 /// Datagrams taken from one listener in one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -71,10 +73,12 @@ pub struct Host {
     pub inputs: mpsc::Receiver<Vec<Input>>,
     /// Where answers to API callers go.
     pub answers: Option<mpsc::Sender<(RequestId, Answer)>>,
-    /// Where events for streams go.
-    pub events: Option<EventSender>,
     /// Files, log and process.
     pub shell: ShellHandle,
+    /// Where events for streams go.
+    pub events: Option<EventSender>,
+    /// Where lines of traced devices go.
+    pub traces: Option<TraceSender>,
     /// Counters.
     pub metrics: Metrics,
     /// The wall clock as the core was told it.
@@ -202,10 +206,28 @@ impl Host {
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
-                Output::Trace { endpoint, line, .. } => turn.events.push(StreamEvent::Trace { endpoint, line }),
+                Output::Registration { kind, registration } => {
+                    let event = leshan::Event::of_registration(kind, &registration);
+                    turn.events.push(StreamEvent::Leshan(Box::new(event)));
+                }
+                Output::Samples { endpoint, observed, samples } => {
+                    let event = match &observed {
+                        Some(target) => {
+                            let composite = matches!(target, Target::Composite(_));
+                            leshan::Event::notification(endpoint.as_str(), target.paths(), composite, &samples)
+                        }
+                        None => Some(leshan::Event::send(endpoint.as_str(), &samples)),
+                    };
+                    turn.events.extend(event.map(|event| StreamEvent::Leshan(Box::new(event))));
+                }
                 Output::Log { line } => turn.events.push(StreamEvent::Log(line)),
-                // Nobody listens to Leshan's event stream yet.
-                Output::Registration { .. } | Output::Samples { .. } => {}
+                Output::Trace { endpoint, local, bytes, mut line, .. } => {
+                    if let Some(traces) = &self.traces {
+                        line["local"] = local.map(|local| local.to_string()).into();
+                        line["raw"] = data_encoding::HEXLOWER.encode(&bytes).into();
+                        traces.send(TraceLine { endpoint, line });
+                    }
+                }
                 Output::Shell { task, work } => {
                     if work == ShellWork::Restart {
                         turn.restart = Some(task);

@@ -84,6 +84,9 @@ async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Re
     for uri in &gateway.lwm2m_uris {
         tracing::info!("LwM2M listens on {uri}");
     }
+    for address in &gateway.leshan_addresses {
+        tracing::info!("the Leshan-compatible API listens on {}://{address}/api", gateway.http_scheme);
+    }
     for address in &gateway.http_addresses {
         tracing::info!("HTTP listens on {}://{address}", gateway.http_scheme);
     }

@@ -91,9 +91,15 @@ impl Traces {
         onlooker: Onlooker,
         duration: Duration,
     ) -> Result<(), CommandError> {
-        let until = now + duration;
+        let mut until = now + duration;
         if let Some(window) = self.windows.iter_mut().find(|window| window.endpoint == *endpoint) {
-            window.onlookers.retain(|(known, _)| *known != onlooker);
+            let known = window.onlookers.iter().position(|(known, _)| *known == onlooker);
+            if let Some((_, former)) = known.map(|known| window.onlookers.swap_remove(known))
+                && onlooker == Onlooker::Api
+            {
+                // Several may look on by the API: none ends the window of another.
+                until = until.max(former);
+            }
             window.onlookers.push((onlooker, until));
             name.clone_into(&mut window.name);
             return Ok(());

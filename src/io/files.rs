@@ -98,6 +98,14 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// A new, empty file to write to, in place of an earlier one.
+///
+/// # Errors
+/// As the operating system gives.
+pub fn create(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::File::create(path)
+}
+
 /// Removes a file, durably.
 ///
 /// # Errors

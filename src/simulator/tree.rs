@@ -106,6 +106,7 @@ impl ObjectTree {
     pub fn remove(&mut self, path: Path) {
         self.values.retain(|candidate, _| !path.contains(candidate));
         self.executable.retain(|candidate| !path.contains(candidate));
+        self.multiple.retain(|candidate| !path.contains(candidate));
         self.instances.retain(|candidate| !path.contains(candidate));
     }
 
@@ -281,7 +282,9 @@ impl ObjectTree {
         attributes: &AttributeTable,
         depth: Option<u8>,
     ) -> Result<String, TreeError> {
-        if !self.exists(path) {
+        // An object that a server may create instances of is there also while it has none.
+        let empty = path.depth() == 1 && path.object_id().is_some_and(|object| self.is_creatable(object));
+        if !(self.exists(path) || empty) {
             return Err(TreeError::NotFound);
         }
         let levels = depth.map_or(if path.depth() <= 1 { 2 } else { 1 }, usize::from);
@@ -423,6 +426,9 @@ mod tests {
         let resource = Path::resource(3, 0, 7);
         assert_eq!(discover(resource, None).unwrap(), "</3/0/7>;dim=2;pmin=5,</3/0/7/0>,</3/0/7/1>");
         assert_eq!(discover(Path::object(9), None), Err(TreeError::NotFound));
+        let mut creatable = tree();
+        creatable.allow_create(9);
+        assert_eq!(creatable.discover(&Path::object(9), "", &attributes, None).unwrap(), "</9>");
     }
 
     #[test]

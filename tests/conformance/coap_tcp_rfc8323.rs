@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lwm2mqtt::gateway::vocabulary::{StreamInput, StreamOrder};
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
+use lwm2mqtt::protocol::coap::block::Block;
 use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
 use lwm2mqtt::protocol::coap::signalling::Signal;
@@ -335,6 +336,60 @@ fn rfc8323_5_6_a_message_beyond_the_announced_size_aborts_by_its_first_bytes() {
     device.say_bytes(&mut gateway, &tcp_frame::encode(&message)[..6]);
     assert!(device.abort(&mut gateway).0.contains("more than 1049600"));
     assert_eq!(gateway.count(Occurrence::ConnectionClosed("too_large")), 1);
+}
+
+// --- section 6: larger blocks ---------------------------------------------------------------------------------------
+
+/// A block option with this number that stands for several blocks of 1,024 bytes.
+fn with_bert(mut message: Message, option: OptionNumber, number: u32, more: bool) -> Message {
+    message.push_option(option, Block { number, more, size_exponent: Block::BERT_EXPONENT }.encode());
+    message
+}
+
+#[test]
+fn rfc8323_6_a_registration_may_come_in_bert_blocks() {
+    let mut gateway = Gateway::new();
+    let device = Connection::open(&mut gateway, 1);
+    let links: Vec<String> = (0..400).map(|instance| format!("</3303/{instance}>")).collect();
+    let body = links.join(",").into_bytes();
+    assert!(body.len() > 4_096);
+    let (first, rest) = body.split_at(4_096);
+    for (number, more, payload) in [(0, true, first), (4, false, rest)] {
+        let mut message = with_bert(registration(QUERY, ""), OptionNumber::BLOCK1, number, more);
+        message.payload = payload.to_vec();
+        device.say(&mut gateway, &message);
+        let answer = device.next(&mut gateway);
+        assert_eq!(answer.code, if more { Code::CONTINUE } else { Code::CREATED });
+        let echoed = answer.block_over(OptionNumber::BLOCK1, true).unwrap().unwrap();
+        assert_eq!((echoed.number, echoed.more, echoed.size_exponent), (number, more, Block::BERT_EXPONENT));
+    }
+    assert_eq!(record(&mut gateway)["objects"]["3303"]["instances"].as_array().map(Vec::len), Some(400));
+}
+
+#[test]
+fn rfc8323_6_an_answer_may_come_in_bert_blocks_of_different_sizes() {
+    let (mut gateway, device, _) = registered();
+    command(&mut gateway, &json!({"id": "r", "operation": "read", "path": "/3/0/0"}));
+    let body = "y".repeat(3_072 + 5_120 + 4_711);
+    let mut sent = 0;
+    for (number, length, more) in [(0, 3_072, true), (3, 5_120, true), (8, 4_711, false)] {
+        let read = device.next(&mut gateway);
+        if number > 0 {
+            let asked = read.block_over(OptionNumber::BLOCK2, true).unwrap().unwrap();
+            assert_eq!((asked.number, asked.size_exponent), (number, Block::BERT_EXPONENT));
+        }
+        let answer = stream_answer(&read, Code::CONTENT, &body[sent..sent + length]);
+        device.say(&mut gateway, &with_bert(answer, OptionNumber::BLOCK2, number, more));
+        sent += length;
+    }
+    assert_eq!(gateway.result("dev", "r").unwrap()["value"], body);
+}
+
+#[test]
+fn rfc8323_6_bert_is_not_known_to_datagrams() {
+    let mut gateway = Gateway::new();
+    let message = with_bert(registration(QUERY, ""), OptionNumber::BLOCK1, 0, false);
+    assert_eq!(gateway.ask(peer(1), &message).code, Code::BAD_REQUEST);
 }
 
 // --- section 7: observing -------------------------------------------------------------------------------------------

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use lwm2mqtt::gateway::vocabulary::Query;
 use lwm2mqtt::model::path::Path;
 use lwm2mqtt::model::version::Version;
+use lwm2mqtt::protocol::coap::message::Code;
 use lwm2mqtt::simulator::device::{DeviceEvent, SimulatedDevice};
 use lwm2mqtt::simulator::script::{DeviceScript, Profile};
 use serde_json::json;
 
-use super::ets::bench::{Bench, ENDPOINT};
+use super::ets::bench::{Bench, ENDPOINT, line};
 use super::ets::configurations::{c1, c3, c5};
 use super::ets::page::{Case, case};
 use super::ets::{ALL, SINCE_1_1, SINCE_1_2, for_versions};
+use super::gateway::{Gateway, registration};
+use super::stream::{Connection, capabilities, stream_peer};
 
 pub(crate) const CHAPTER: &[&[Case]] = &[&[
     case!("1.1-int-101", "Register is accepted", ets_1_1_int_101_initial_registration),
@@ -19,7 +23,7 @@ pub(crate) const CHAPTER: &[&[Case]] = &[&[
     case!("1.1-int-103", "Disable makes the device de-register", ets_1_1_int_103_deregistration),
     case!("1.1-int-104", "Executing the trigger makes the device update", ets_1_1_int_104_registration_update_trigger),
     case!("1.1-int-105", "Update of a forgotten registration", ets_1_1_int_105_discarded_register_update),
-    case!("1.1-int-106", "Register over TCP", not "needs CoAP over TCP"),
+    case!("1.1-int-106", "Register over TCP", ets_1_1_int_106_tcp_binding),
     case!("1.1-int-107", "A longer lifetime", ets_1_1_int_107_extending_the_lifetime_of_a_registration),
     case!("1.1-int-108", "Register in queue mode", ets_1_1_int_108_turn_on_queue_mode),
     case!("1.1-int-109", "A read waits for a device in queue mode", ets_1_1_int_109_behavior_in_queue_mode),
@@ -87,6 +91,7 @@ pub(crate) fn ets_1_1_int_103_deregistration() {
         assert_eq!(bench.replied(), ["2.02"]);
         let record = bench.record();
         assert_eq!((&record["state"], &record["registered_at"]), (&json!("offline"), &json!(null)));
+        assert_eq!(record["reason"], "disabled");
         assert_eq!(events(&bench).last(), Some(&"deregistered".into()));
         bench.forget();
         bench.pass(Duration::from_secs(86_401));
@@ -129,6 +134,24 @@ pub(crate) fn ets_1_1_int_105_discarded_register_update() {
         assert!(told[1].starts_with("POST /rd?ep=dev"), "{told:?}");
         assert_eq!(bench.replied(), ["4.04", "2.01 location=/rd/L"]);
         assert_eq!(bench.record()["state"], "online");
+    });
+}
+
+#[test]
+pub(crate) fn ets_1_1_int_106_tcp_binding() {
+    for_versions("1.1-int-106", SINCE_1_1, |version| {
+        let mut gateway = Gateway::new();
+        let device = Connection::connect(&mut gateway, stream_peer(1), 1);
+        device.say(&mut gateway, &capabilities(Some(1_152), true));
+        let heard = device.heard(&mut gateway);
+        assert_eq!(heard.iter().map(|message| message.code).collect::<Vec<_>>(), [Code::CSM], "its capabilities");
+        let query = format!("ep=dev&lt=86400&lwm2m={version}&b=T");
+        device.say(&mut gateway, &registration(&query, "</1/0>,</3/0>"));
+        let heard = device.heard(&mut gateway);
+        assert_eq!(heard.iter().map(line).collect::<Vec<_>>(), ["2.01 location=/rd/L"]);
+        let record = gateway.query(Query::Device { device: ENDPOINT.to_owned() });
+        assert_eq!((&record["transport"], &record["binding"]), (&json!("tcp"), &json!("T")));
+        assert_eq!((&record["state"], &record["objects"]["3"]["instances"]), (&json!("online"), &json!([0])));
     });
 }
 

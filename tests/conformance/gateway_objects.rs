@@ -12,6 +12,7 @@ use lwm2mqtt::protocol::content::{self, ContentFormat};
 use serde_json::json;
 
 use super::gateway::{Gateway, OBSERVE_TEMPERATURES, answer, peer, registration, request, target};
+use super::stream::Connection;
 
 const QUERY: &str = "ep=hub&lt=3000&lwm2m=1.1&b=U";
 
@@ -181,4 +182,39 @@ fn listings_that_make_no_sense_are_left_out_and_told_and_many_end_at_the_bound()
     assert_eq!(items["items"].as_array().unwrap().len(), 255, "one place is taken already");
     let reached = lwm2mqtt::instrumentation::occurrence::Occurrence::BoundReached("max_end_devices");
     assert_eq!(gateway.count(reached), 45);
+}
+
+#[test]
+fn end_devices_lose_and_regain_the_connection_of_their_gateway() {
+    let mut gateway = Gateway::with("version = 1\n", |_| {});
+    let first = Connection::open(&mut gateway, 1);
+    let location = first.register(&mut gateway, "ep=hub&lt=3000&lwm2m=1.1&b=T", "</3/0>,</25/0>");
+    let observe = first.next(&mut gateway);
+    assert_eq!((observe.observe(), target(&observe).as_str()), (Some(0), "/25"));
+    first.say(&mut gateway, &listed(&observe, 1, &["d01"]));
+    assert_eq!(device(&mut gateway, "hub:d01")["transport"], "tcp");
+    gateway.downlink("hub:d01/command", &json!({"id": "r", "operation": "read", "path": "/3/0/0"}));
+    assert_eq!(first.next(&mut gateway).uri_path()[0], "d01");
+    first.break_off(&mut gateway);
+    assert_eq!(device(&mut gateway, "hub:d01")["state"], "offline");
+    assert_eq!(gateway.result("hub:d01", "r").unwrap()["status"], "queued");
+    let second = Connection::open(&mut gateway, 2);
+    second.say(&mut gateway, &request(Code::POST, 9, &format!("rd/{location}")));
+    assert_eq!(second.next(&mut gateway).code, Code::CHANGED);
+    assert_eq!(device(&mut gateway, "hub:d01")["state"], "online");
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let message = second.next(&mut gateway);
+        asked.push(target(&message));
+        let value = [(Path::resource(3, 0, 0), Value::String("ACME".into()))];
+        let reply = if message.observe() == Some(0) {
+            listed(&message, 2, &["d01"])
+        } else {
+            senml(answer(&message, Code::CONTENT), "/d01", &value)
+        };
+        second.say(&mut gateway, &reply);
+    }
+    asked.sort();
+    assert_eq!(asked, ["/25", "/d01/3/0/0"]);
+    assert_eq!(gateway.result("hub:d01", "r").unwrap()["value"], "ACME");
 }

@@ -8,6 +8,7 @@ mod coap_vectors;
 mod composite_core;
 mod ets;
 mod ets_management;
+mod ets_objects;
 mod ets_registration;
 mod ets_reporting;
 pub(crate) mod gateway;

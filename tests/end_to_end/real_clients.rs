@@ -1,8 +1,10 @@
 //! Clients that others wrote, from their registration to their deregistration.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
-use super::harness::{DeviceClient, Gateway, Library, Mosquitto, Subscriber};
+use super::harness::{DeviceClient, Gateway, Library, Mosquitto, Subscriber, free_port};
 
 /// Some clients are silent to a format they do not know; the next format should be tried soon.
 const QUICK: &str = "ack_timeout = \"300ms\"\nmax_retransmit = 2";
@@ -22,12 +24,20 @@ fn leshan_client_is_served_from_register_to_deregister() {
     serves_from_register_to_deregister(Library::Leshan);
 }
 
+#[test]
+fn java_coap_client_is_served_over_tcp_from_register_to_deregister() {
+    serves_from_register_to_deregister(Library::JavaCoapTcp);
+}
+
 fn serves_from_register_to_deregister(library: Library) {
     let broker = Mosquitto::start();
     let mut cloud = broker.subscribe("lwm2m/#");
-    let gateway = Gateway::start(&broker, QUICK);
+    let over_tcp = library == Library::JavaCoapTcp;
+    let stream_address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let gateway = Gateway::start(&broker, &format!("{QUICK}\ntcp = \"{stream_address}\""));
     let endpoint = format!("real-{library:?}").to_lowercase();
-    let mut device = DeviceClient::start(library, gateway.lwm2m_address(), &endpoint);
+    let address = if over_tcp { stream_address } else { gateway.lwm2m_address() };
+    let mut device = DeviceClient::start(library, address, &endpoint);
 
     device.expect("registered", |_| true);
     expect_state(&mut cloud, &endpoint, "online", 0);
@@ -56,10 +66,35 @@ fn serves_from_register_to_deregister(library: Library) {
     expect_temperature(&mut cloud, &endpoint, 24.75);
     let (status, record) = gateway.get(&format!("/api/v1/devices/{endpoint}"));
     assert_eq!((status, &record["state"]), (200, &json!("online")), "{record}");
+    let transport = if over_tcp { "tcp" } else { "udp" };
+    assert_eq!(record["transport"], transport, "{record}");
+    if over_tcp {
+        reports_and_is_read_composite(&broker, &mut cloud, &mut device, &endpoint);
+    }
 
     let seen = cloud.count();
     device.deregister();
     expect_state(&mut cloud, &endpoint, "offline", seen);
+}
+
+fn reports_and_is_read_composite(
+    broker: &Mosquitto,
+    cloud: &mut Subscriber,
+    device: &mut DeviceClient,
+    endpoint: &str,
+) {
+    device.set("/3303/0/5700", 26.5);
+    expect_temperature(cloud, endpoint, 26.5);
+    let seen = cloud.count();
+    device.send("/3303/0/5700");
+    let wanted = format!("lwm2m/{endpoint}/telemetry");
+    cloud.expect_after(seen, "the sent value", |topic, payload| {
+        topic == wanted && payload["values"]["temperature"] == 26.5
+    });
+    let paths = ["/3303/0/5700", "/3308/0/5900"];
+    let read = run(broker, cloud, endpoint, &json!({"id": "c1", "operation": "read_composite", "paths": paths}));
+    assert_eq!((&read["values"][paths[0]], &read["values"][paths[1]]), (&json!(26.5), &json!(21.5)), "{read}");
+    device.expect("composite", |event| event["paths"] == paths.join(" "));
 }
 
 fn expect_state(cloud: &mut Subscriber, endpoint: &str, state: &str, after: usize) {

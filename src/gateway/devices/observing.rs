@@ -69,7 +69,8 @@ impl Devices {
                 services.note_quirk(device, "no_observe_option");
             }
         }
-        let rest = message.block(OptionNumber::BLOCK2).ok().flatten().filter(|block| block.more);
+        let block = message.block_over(OptionNumber::BLOCK2, services.is_stream(peer));
+        let rest = block.ok().flatten().filter(|block| block.more);
         if rest.is_some() {
             // RFC 7959 section 2.6: the rest is fetched by plain requests. The whole is read anew, so that no piece of
             // an older value is joined to it.
@@ -78,7 +79,8 @@ impl Devices {
             }
             self.acknowledge_now(services, peer, message.id, confirmable);
         } else {
-            self.report_body(services, key, target, message, ReportSource::Notify, by_command);
+            let samples = self.report_body(services, key, target, message, ReportSource::Notify, by_command);
+            self.tell_samples(services, key, Some(target), &samples);
             if confirmable {
                 let datagram = Message::acknowledgement(message.id).encode();
                 services.journal.when_durable(Held::Answer { peer, message_id: message.id, datagram });
@@ -105,7 +107,7 @@ impl Devices {
         if idle { self.schedule_lazily(services, key) } else { self.advance(services, key) }
     }
 
-    /// Takes the values of an answer or notification, as far as they were asked for.
+    /// Takes the values of an answer or notification, as far as they were asked for; which these were.
     pub(super) fn report_body(
         &mut self,
         services: &mut Services,
@@ -114,22 +116,21 @@ impl Devices {
         message: &Message,
         source: ReportSource,
         by_command: bool,
-    ) {
+    ) -> Vec<Sample> {
         match self.decode_body(services, key, target.base(), message) {
             Ok(samples) => {
                 let samples = self.expected_samples(services, key, target, samples);
                 if *target == Target::Path(Path::object(GATEWAY_OBJECT)) {
                     self.list_end_devices(services, key, &samples);
                 }
-                if source == ReportSource::Notify {
-                    self.tell_samples(services, key, Some(target), &samples);
-                }
                 self.report(services, key, &samples, source, by_command);
+                samples
             }
             Err(error) => {
                 if let Some(device) = self.table.get_mut(key) {
                     device.last_error = Some(format!("values of {target}: {error}"));
                 }
+                Vec::new()
             }
         }
     }

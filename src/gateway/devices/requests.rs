@@ -114,7 +114,7 @@ impl Uploads {
             self.drop_upload(key);
         }
         let received = self.in_progress.get(key).map_or(0, |upload| upload.body.len());
-        if block.offset() != received || (block.more && payload.len() != block.size()) || payload.len() > block.size() {
+        if block.offset() != received || !block.fits(payload.len()) {
             self.drop_upload(key);
             return Uploaded::Incomplete;
         }
@@ -158,7 +158,9 @@ impl Devices {
         let Some(query) = request.uri_query() else { return Some(Reply::now(Code::BAD_REQUEST)) };
         let path = request.uri_path();
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let Ok(block) = request.block(OptionNumber::BLOCK1) else { return Some(Reply::now(Code::BAD_REQUEST)) };
+        let Ok(block) = request.block_over(OptionNumber::BLOCK1, services.is_stream(peer)) else {
+            return Some(Reply::now(Code::BAD_REQUEST));
+        };
         let Some(block) = block else {
             return self.route(services, peer, request, &segments, &query, &request.payload, bytes);
         };

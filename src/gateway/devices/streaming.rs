@@ -86,7 +86,7 @@ impl Devices {
                 Event::Released => self.stream_released(services, peer, id),
             }
             // Answers that are ready leave in the order of the requests.
-            self.flush_stream(services, address);
+            Self::flush_stream(services, address);
         }
         if !services.streams.charge(address)
             && let Some(stream) = services.streams.get_mut(address)
@@ -198,11 +198,11 @@ impl Devices {
             if let Some(stream) = services.streams.get_mut(address) {
                 stream.connection.signal(&Signal::Release { hold_off: None });
             }
-            self.flush_stream(services, address);
+            Self::flush_stream(services, address);
         }
     }
 
-    fn flush_stream(&mut self, services: &mut Services, address: Address) {
+    fn flush_stream(services: &mut Services, address: Address) {
         let Some(stream) = services.streams.get_mut(address) else { return };
         let connection = stream.id;
         while let Some(frame) = stream.connection.poll_transmit() {
@@ -212,7 +212,7 @@ impl Devices {
 
     /// Sends what waits, and ends the connection if it is over.
     fn settle_stream(&mut self, services: &mut Services, address: Address) {
-        self.flush_stream(services, address);
+        Self::flush_stream(services, address);
         let Some(closed) = services.streams.get(address).and_then(|stream| stream.connection.closed()).cloned() else {
             services.streams.schedule(address);
             return;
@@ -227,10 +227,7 @@ impl Devices {
     }
 
     fn connection_lost(&mut self, services: &mut Services, key: usize, reason: &str) {
-        if let Some(ended) = self.end_exchange(key) {
-            self.exchange_interrupted(services, key, &ended);
-        }
-        self.begin_observations_anew(key);
+        self.leave_connection(services, key);
         let Some(device) = self.table.get_mut(key) else { return };
         device.disconnected = true;
         let address = address_of(device.peer);
@@ -245,7 +242,18 @@ impl Devices {
             self.set_state(services, key, State::Offline, "unreachable");
             self.device_event(services, key, EventKind::Unreachable, reason);
         }
+        self.follow_gateway(services, key);
         self.schedule(services, key);
+    }
+
+    /// What a device and those behind it had under way on their connection is over.
+    fn leave_connection(&mut self, services: &mut Services, key: usize) {
+        for member in std::iter::once(key).chain(self.end_devices_of(key)) {
+            if let Some(ended) = self.end_exchange(member) {
+                self.exchange_interrupted(services, member, &ended);
+            }
+            self.begin_observations_anew(member);
+        }
     }
 
     /// The request under way went down with its connection. What may be repeated waits for the next one.
@@ -286,10 +294,7 @@ impl Devices {
         if (same && connected) || !(services.is_stream(peer) || services.is_stream(former)) {
             return;
         }
-        if let Some(ended) = self.end_exchange(key) {
-            self.exchange_interrupted(services, key, &ended);
-        }
-        self.begin_observations_anew(key);
+        self.leave_connection(services, key);
         if !same && self.by_address.get(&address_of(former)) == Some(&key) {
             self.by_address.remove(&address_of(former));
         }
@@ -306,6 +311,7 @@ impl Devices {
             stream.connection.abort("replaced", "the device goes on over another connection");
             self.settle_stream(services, address_of(former));
         }
+        self.follow_gateway(services, key);
         self.persist(services, key);
     }
 

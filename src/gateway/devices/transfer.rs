@@ -34,7 +34,9 @@ impl Devices {
             Ok(false) => {}
             Err(error) => return Some((active, Err(error))),
         }
-        let Ok(Some(block)) = message.block(OptionNumber::BLOCK2) else { return Some((active, Ok(message))) };
+        let Ok(Some(block)) = message.block_over(OptionNumber::BLOCK2, services.is_stream(active.peer)) else {
+            return Some((active, Ok(message)));
+        };
         let receiving = match active.receiving.take() {
             Some(receiving) => receiving,
             None if block.more && block.number == 0 && message.code.is_success() => Receiving {
@@ -64,7 +66,7 @@ impl Devices {
     ) -> Option<Assembled> {
         let fits = message.code.is_success()
             && block.offset() == receiving.body.len()
-            && (!block.more || message.payload.len() == block.size())
+            && (!block.more || block.fits(message.payload.len()))
             && (block.number == 0 || message.option(OptionNumber::ETAG) == receiving.first.option(OptionNumber::ETAG));
         if !fits {
             if receiving.restarted && !message.code.is_success() {
@@ -109,7 +111,7 @@ impl Devices {
             return Some((active, Err(TransferError::TooLarge(bound))));
         }
         if block.more {
-            let number = u32::try_from(receiving.body.len() >> (block.size_exponent + 4)).unwrap_or(Block::MAX_NUMBER);
+            let number = block.number_at(receiving.body.len());
             receiving.asked_again = false;
             receiving.wanted = Block { number, more: false, size_exponent: block.size_exponent };
             self.continue_request(services, key, active, Some(receiving));

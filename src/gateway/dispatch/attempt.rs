@@ -165,8 +165,18 @@ pub fn request_for(
         }
         Operation::Create { path, values } => {
             let object = path.truncated(1).unwrap_or(*path);
-            let request = with_values(device, Request::new(Code::POST, object), values, None, forced, model)?;
-            if path.depth() == 2 { with_instance(device, request, *path, values, forced, model)? } else { request }
+            let request = Request::new(Code::POST, object);
+            let format = forced.unwrap_or_else(|| multiple_format(device));
+            if path.depth() == 2 {
+                with_instance(device, request, *path, values, format, model)?
+            } else if format.current() == ContentFormat::TLV {
+                with_values(device, request, values, None, Some(format), model)?
+            } else {
+                // Only TLV leaves the number to the device. The others take the first that is free as far as it told.
+                let instance = free_instance(device, object);
+                let values = values.iter().map(|(path, value)| (moved_to(instance, path), value.clone())).collect();
+                with_instance(device, request, instance, &values, format, model)?
+            }
         }
         Operation::Execute { path, arguments } => {
             let mut request = Request::new(Code::POST, *path);
@@ -247,17 +257,30 @@ fn composite_format(device: &Device) -> ContentFormat {
     if only_json { ContentFormat::SENML_JSON } else { ContentFormat::SENML_CBOR }
 }
 
+/// The lowest instance of an object that the device did not list.
+fn free_instance(device: &Device, object: Path) -> Path {
+    let registered = object.object_id().and_then(|id| device.facts.objects.get(&id));
+    let taken = registered.map(|registered| registered.instances.as_slice()).unwrap_or_default();
+    let free = (0..u16::MAX).find(|id| !taken.contains(id)).unwrap_or_default();
+    object.child(free).unwrap_or(object)
+}
+
+/// The same path below another instance of its object.
+fn moved_to(instance: Path, path: &Path) -> Path {
+    let below = path.ids().get(2..).unwrap_or_default();
+    below.iter().try_fold(instance, |moved, id| moved.child(*id)).unwrap_or(*path)
+}
+
 /// A Create with a chosen instance id: the values are encoded below the object with their own instance.
 fn with_instance(
     device: &Device,
     mut request: Request,
     instance: Path,
     values: &BTreeMap<Path, Json>,
-    forced: Option<ContentFormat>,
+    format: ContentFormat,
     model: &ObjectModel,
 ) -> Result<Request, CommandError> {
     let typed = typed_values(device, values, None, model)?;
-    let format = forced.unwrap_or_else(|| multiple_format(device));
     request.payload = content::encode_new_instance(format, device.root(), instance, &typed, &device.model(model))
         .map_err(|error| unencodable(&error))?;
     request.format = Some(format);

@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::command::CommandResult;
 use crate::model::endpoint::Endpoint;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::path::Path;
 use crate::model::time::WallTime;
 use crate::northbound::command_json::result_json;
+use crate::northbound::leshan;
 
 /// Events kept for clients that come back.
 pub const MAX_EVENTS: usize = 10_000;
@@ -42,7 +43,7 @@ const EVENTS_PER_ANSWER: usize = 64;
 const EVENT_COST: usize = 160;
 
 /// Types of events beside the bridge events.
-pub(super) const FURTHER_TYPES: [&str; 5] = ["value", "result", "log", "trace", "missed"];
+pub(super) const FURTHER_TYPES: [&str; 4] = ["value", "result", "log", "missed"];
 
 /// Something that streams tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,14 +65,9 @@ pub enum StreamEvent {
     },
     /// A result of a command.
     Result(CommandResult),
-    /// A CoAP message of a device that is traced; only for those who ask for traces.
-    Trace {
-        /// The device.
-        endpoint: Endpoint,
-        /// The message for people.
-        line: Value,
-    },
-    /// A line of the log, while somebody asked for the log.
+    /// An event of the Leshan-compatible stream, which the stream of the own API does not tell.
+    Leshan(Box<leshan::Event>),
+    /// A line of the log, while somebody asked for them.
     Log(Value),
     /// So many events could not be kept.
     Missed(u64),
@@ -84,7 +80,7 @@ impl StreamEvent {
             Self::Bridge(event) => event.kind.as_str(),
             Self::Value { .. } => "value",
             Self::Result(_) => "result",
-            Self::Trace { .. } => "trace",
+            Self::Leshan(event) => event.name.as_str(),
             Self::Log(_) => "log",
             Self::Missed(_) => "missed",
         }
@@ -98,11 +94,7 @@ impl StreamEvent {
                 "endpoint": endpoint.as_str(), "path": path.to_string(), "key": key, "value": value, "ts": ts.millis(),
             }),
             Self::Result(result) => result_json(result),
-            Self::Trace { endpoint, line } => {
-                let mut data = line.clone();
-                data["endpoint"] = endpoint.as_str().into();
-                data
-            }
+            Self::Leshan(event) => event.data.clone(),
             Self::Log(line) => line.clone(),
             Self::Missed(count) => missed(Some(*count), "the gateway had more to do than the stream could take"),
         }
@@ -117,6 +109,8 @@ impl StreamEvent {
             Self::Value { endpoint, .. } | Self::Trace { endpoint, .. } => endpoint.as_str() == device,
             Self::Log(_) => false,
             Self::Result(result) => result.endpoint.as_str() == device,
+            Self::Leshan(event) => event.endpoint == device,
+            Self::Log(_) => false,
             Self::Missed(_) => true,
         }
     }
@@ -130,7 +124,8 @@ impl StreamEvent {
                 crate::model::command::Outcome::Done { answer, .. } => answer.values().map(weight_of).sum(),
                 _ => 0,
             },
-            Self::Trace { line, .. } | Self::Log(line) => weight_of(line),
+            Self::Leshan(event) => weight_of(&event.data),
+            Self::Log(line) => weight_of(line),
             Self::Missed(_) => 0,
         };
         EVENT_COST + texts
@@ -180,17 +175,28 @@ pub(super) struct Filter {
     pub(super) device: Option<String>,
     /// Types; empty: all.
     pub(super) types: Vec<String>,
+    /// For the Leshan-compatible stream, which has events of its own and no types.
+    pub(super) leshan: bool,
 }
 
 impl Filter {
     fn takes(&self, event: &StreamEvent) -> bool {
-        let is_asked = |event: &StreamEvent| match event {
-            // Traces are many, and for who asks for them.
-            StreamEvent::Trace { .. } if self.types.is_empty() => false,
-            _ => self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind()),
-        };
+        if self.leshan || matches!(event, StreamEvent::Leshan(_)) {
+            return self.leshan && self.takes_for_leshan(event);
+        }
         matches!(event, StreamEvent::Missed(_))
-            || (is_asked(event) && self.device.as_deref().is_none_or(|device| event.concerns(device)))
+            || ((self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind()))
+                && self.device.as_deref().is_none_or(|device| event.concerns(device)))
+    }
+
+    /// Its own events, and those of presence, which are the same.
+    fn takes_for_leshan(&self, event: &StreamEvent) -> bool {
+        let told = match event {
+            StreamEvent::Leshan(_) => true,
+            StreamEvent::Bridge(event) => matches!(event.kind, EventKind::Awake | EventKind::Asleep),
+            _ => false,
+        };
+        told && self.device.as_deref().is_none_or(|device| event.concerns(device))
     }
 }
 
@@ -199,6 +205,8 @@ impl Filter {
 pub(super) enum Position {
     /// At the end: only what comes from now on.
     Latest,
+    /// The same, answered at once with where the end is.
+    Now,
     /// Behind an event.
     Behind(u64),
     /// Behind an event of another run, or none that could be: everything there is.
@@ -348,7 +356,7 @@ impl Hub {
     fn answer(&mut self, ask: Ask) {
         let next = self.next_number();
         let (from, gap) = match ask.position {
-            Position::Latest => (next, None),
+            Position::Latest | Position::Now => (next, None),
             Position::Unknown => (self.first, Some(Gap::Unknown)),
             // A number that was never given is of no run that we know.
             Position::Behind(number) if number >= next => (self.first, Some(Gap::Unknown)),
@@ -369,7 +377,7 @@ impl Hub {
                 }
             }
         }
-        if events.is_empty() && gap.is_none() {
+        if events.is_empty() && gap.is_none() && ask.position != Position::Now {
             self.waiting.retain(|(waiting, _)| !waiting.reply.is_closed());
             self.waiting.push((ask, position));
             return;
@@ -461,10 +469,10 @@ mod tests {
     fn a_filter_passes_over_what_it_does_not_take() {
         let (_sender, _events, mut hub) = hub("run");
         hub.take(vec![value("a", 1), value("b", 2), value("a", 3)]);
-        let of_b = Filter { device: Some("b".to_owned()), types: vec!["value".to_owned()] };
+        let of_b = Filter { device: Some("b".to_owned()), types: vec!["value".to_owned()], leshan: false };
         let answered = ask(&mut hub, Position::Behind(0), &of_b).unwrap();
         assert_eq!((numbers(&answered), answered.position), (vec![2], 3));
-        let results = Filter { device: None, types: vec!["result".to_owned()] };
+        let results = Filter { types: vec!["result".to_owned()], ..Filter::default() };
         assert!(ask(&mut hub, Position::Behind(0), &results).is_none());
     }
 

@@ -11,10 +11,12 @@
 //! with tokens each request has the role of its token ([`guard`]). Connections, handshakes, waiting questions, bodies,
 //! streams and times are bounded; see the constants.
 
+pub mod api_client;
 pub mod client;
 mod error;
 mod events;
 mod guard;
+mod leshan;
 mod openapi;
 mod outcome;
 mod question;
@@ -23,6 +25,7 @@ mod routes;
 mod schema;
 mod tls;
 mod tokens;
+mod trace;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -44,10 +47,12 @@ use crate::gateway::vocabulary::{Answer, Input, RequestId};
 use crate::instrumentation::metrics::Metrics;
 
 pub use events::{EventSender, MAX_EVENT_BYTES, MAX_EVENTS, MAX_STREAMS, StreamEvent};
+pub use leshan::MAX_DELAYED;
 pub use question::{ANSWER_TIME, MAX_WAITING};
 pub use request::{MAX_BODIES_BYTES, MAX_BODY_BYTES, REQUEST_TIME};
 pub use tls::{HANDSHAKE_TIME, MAX_HANDSHAKES, Tls};
 pub use tokens::{ATTEMPT_WINDOW, MAX_ATTEMPTS, Token};
+pub use trace::{MAX_TRACE_LINES_BEHIND, TraceLine, TraceSender};
 
 /// Connections served at once on one listener; further ones wait in the kernel. About 20 KiB each.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -82,6 +87,10 @@ pub struct HttpConfiguration {
     pub tokens: Vec<Token>,
     /// Web origins that may use the API from a browser; `*` for all.
     pub cors_origins: Vec<String>,
+    /// Addresses of the Leshan-compatible API; with the same certificate and tokens.
+    pub leshan_listen: Vec<SocketAddr>,
+    /// Where devices find the LwM2M server, for the Leshan-compatible API to tell.
+    pub lwm2m: Vec<SocketAddr>,
 }
 
 /// A running server. Dropped, it stops without waiting.
@@ -89,7 +98,9 @@ pub struct HttpConfiguration {
 pub struct HttpServer {
     answers: mpsc::Sender<(RequestId, Answer)>,
     events: EventSender,
+    traces: TraceSender,
     addresses: Vec<SocketAddr>,
+    leshan_addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -113,31 +124,28 @@ impl HttpServer {
         metrics: Metrics,
         times: Times,
     ) -> io::Result<Self> {
-        let HttpConfiguration { listen, tls, tokens, cors_origins } = configuration;
-        let mut listeners = Vec::with_capacity(listen.len());
-        for address in &listen {
-            if tokens.is_empty() && !address.ip().is_loopback() {
-                let reason = format!("{address} is not loopback, and the API has no tokens to protect it there");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
-            }
-            let bound = TcpListener::bind(address)
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-            bound.set_nonblocking(true)?;
-            listeners.push(bound);
-        }
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let HttpConfiguration { listen, tls, tokens, cors_origins, leshan_listen, lwm2m } = configuration;
+        let (listeners, addresses) = bind(&listen, tokens.is_empty())?;
+        let (leshan_listeners, leshan_addresses) = bind(&leshan_listen, tokens.is_empty())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (answers, incoming) = mpsc::channel(QUEUED_ANSWERS);
         let (asker, desk) = question::desk(core, incoming, times.answer);
-        let (event_sender, events, hub) = events::hub(&format!("{:x}", wall_now().millis()));
+        let run = format!("{:x}", wall_now().millis());
+        let (event_sender, events, hub) = events::hub(&run);
         let access = routes::Access { tokens: tokens::Tokens::new(tokens), origins: Arc::from(cors_origins) };
-        let router = routes::router(routes::Api::new(asker, events, metrics, times.request), access);
+        let traces = TraceSender::new();
+        let api = routes::Api::new(asker, events, traces.gallery(), metrics, times.request);
+        let guarding = access.guard(&api.metrics);
+        let (leshan_router, later) = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
+        let router = routes::router(api, access);
         let (stop, stopped) = watch::channel(false);
         let serving = Serving { router, tls, stopped };
+        let leshan_serving = Serving { router: leshan_router, ..serving.clone() };
+        let listeners = [(listeners, serving), (leshan_listeners, leshan_serving)];
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || runtime.block_on(serve(listeners, serving, desk, hub)))?;
-        Ok(Self { answers, events: event_sender, addresses, stop, thread: Some(thread) })
+            .spawn(move || runtime.block_on(serve(listeners, desk, hub, later)))?;
+        Ok(Self { answers, events: event_sender, traces, addresses, leshan_addresses, stop, thread: Some(thread) })
     }
 
     /// The addresses that are served, with the ports that the system chose for 0.
@@ -146,11 +154,23 @@ impl HttpServer {
         &self.addresses
     }
 
+    /// The same for the Leshan-compatible API.
+    #[must_use]
+    pub fn leshan_addresses(&self) -> &[SocketAddr] {
+        &self.leshan_addresses
+    }
+
     /// Where the core's answers go. At most [`MAX_WAITING`] questions wait, so that it never is full of answers that
     /// somebody still waits for; use `try_send`.
     #[must_use]
     pub fn answers(&self) -> mpsc::Sender<(RequestId, Answer)> {
         self.answers.clone()
+    }
+
+    /// Where lines of traced devices go.
+    #[must_use]
+    pub fn traces(&self) -> TraceSender {
+        self.traces.clone()
     }
 
     /// Where events for streams go.
@@ -162,6 +182,8 @@ impl HttpServer {
     /// Stops: no new connection, running requests get [`STOP_TIME`]. Blocks until the thread is gone.
     pub fn stop(mut self) {
         let _ = self.stop.send(true);
+        // Whoever looks at a trace hears that no line comes any more.
+        self.traces = TraceSender::new();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -178,21 +200,44 @@ struct Serving {
     stopped: watch::Receiver<bool>,
 }
 
-async fn serve(listeners: Vec<TcpListener>, serving: Serving, desk: question::Desk, hub: events::Hub) {
+/// Binds addresses; beyond loopback only where tokens protect what is served there.
+fn bind(listen: &[SocketAddr], loopback_only: bool) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+    let mut listeners = Vec::with_capacity(listen.len());
+    for address in listen {
+        if loopback_only && !address.ip().is_loopback() {
+            let reason = format!("{address} is not loopback, and the API has no tokens to protect it there");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let bound = TcpListener::bind(address)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+        bound.set_nonblocking(true)?;
+        listeners.push(bound);
+    }
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    Ok((listeners, addresses))
+}
+
+async fn serve(
+    listeners: [(Vec<TcpListener>, Serving); 2],
+    desk: question::Desk,
+    hub: events::Hub,
+    later: leshan::Later,
+) {
     let mut accepting = JoinSet::new();
-    for listener in listeners {
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => {
-                accepting.spawn(accept(listener, serving.clone()));
+    let stopped = listeners[0].1.stopped.clone();
+    for (listeners, serving) in listeners {
+        for listener in listeners {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    accepting.spawn(accept(listener, serving.clone()));
+                }
+                Err(error) => tracing::error!(%error, "an HTTP listener cannot be used"),
             }
-            Err(error) => tracing::error!(%error, "an HTTP listener cannot be used"),
         }
     }
-    let stopped = serving.stopped.clone();
-    drop(serving);
     // Desk and hub end by themselves when the last connection, and with it the last asker, is gone.
     let all_accepted = async { while accepting.join_next().await.is_some() {} };
-    tokio::join!(desk.run(), hub.run(stopped), all_accepted);
+    tokio::join!(desk.run(), hub.run(stopped), later.run(), all_accepted);
 }
 
 /// Accepts connections until told to stop.

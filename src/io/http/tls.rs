@@ -57,6 +57,11 @@ impl Tls {
         Ok(Self { acceptor, handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)) })
     }
 
+    /// The own certificate, by which commands on this machine know the gateway.
+    pub fn certificate(&self) -> Option<X509> {
+        self.acceptor.context().certificate().map(ToOwned::to_owned)
+    }
+
     /// Shakes hands; `None` if the peer does not do its part in time.
     pub(super) async fn accept(&self, stream: TcpStream) -> Option<SslStream<TcpStream>> {
         let handshake = async {

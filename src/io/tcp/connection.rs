@@ -1,18 +1,21 @@
-//! One connection: its queue towards the peer and the task that reads, writes and ends it.
+//! One connection: the port that takes orders for it, and the task that reads, writes and ends it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{Bounds, LINGER_TIME, READ_BELOW_QUEUED_BYTES};
+use super::{LINGER_TIME, READ_BELOW_QUEUED_BYTES};
 use crate::gateway::vocabulary::StreamOrder;
 
+/// Orders that wait for the task; the bytes in them have a bound of their own.
+const MAX_ORDERS: usize = 1 << 16;
 /// Bytes that one read takes.
 const READ_BYTES: usize = 16 << 10;
 /// How long a peer may still send once everything was written.
@@ -25,148 +28,197 @@ thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// A connection, shared by its task and whoever has orders for it.
-#[derive(Debug)]
-pub(super) struct Port {
-    stream: TcpStream,
-    bounds: Bounds,
-    state: Mutex<State>,
-    /// Told when the task has to look at the state anew.
-    changed: Notify,
+/// What a connection may do at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes that wait to be written.
+    pub(super) max_queued_bytes: usize,
+    /// Time without any progress in writing.
+    pub(super) stall_time: Duration,
 }
 
-#[derive(Debug, Default)]
-struct State {
+/// Where orders for a connection go. Without it, the connection ends.
+#[derive(Debug)]
+pub(super) struct Port {
+    orders: mpsc::Sender<StreamOrder>,
+    queued_bytes: Arc<AtomicUsize>,
+    max_queued_bytes: usize,
+}
+
+/// The connection, for its task.
+#[derive(Debug)]
+pub(super) struct Served {
+    stream: TcpStream,
+    orders: mpsc::Receiver<StreamOrder>,
+    stall_time: Duration,
     queue: VecDeque<Vec<u8>>,
     /// Bytes of the first piece that were written already.
     written: usize,
-    queued_bytes: usize,
+    /// Bytes that wait, those in orders included.
+    queued_bytes: Arc<AtomicUsize>,
     paused: bool,
-    closing: bool,
-    /// The queue reached its bound, or the system refused a write.
-    failed: Option<String>,
 }
 
-impl State {
+/// A connection and its port.
+pub(super) fn open(stream: TcpStream, bounds: Bounds) -> (Port, Served) {
+    let (sender, orders) = mpsc::channel(MAX_ORDERS);
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let port = Port { orders: sender, queued_bytes: queued_bytes.clone(), max_queued_bytes: bounds.max_queued_bytes };
+    let served = Served {
+        stream,
+        orders,
+        stall_time: bounds.stall_time,
+        queue: VecDeque::new(),
+        written: 0,
+        queued_bytes,
+        paused: false,
+    };
+    (port, served)
+}
+
+impl Port {
+    /// Hands an order on; `false` if the connection is gone or exceeds its bounds, whereupon it has to be dropped.
+    pub(super) fn order(&self, order: StreamOrder) -> bool {
+        if let StreamOrder::Send(bytes) = &order {
+            let before = self.queued_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+            if before + bytes.len() > self.max_queued_bytes {
+                return false;
+            }
+        }
+        self.orders.try_send(order).is_ok()
+    }
+}
+
+/// What an order, or the end of all orders, means to the task.
+enum Next {
+    GoOn,
+    Finish,
+    Fail,
+}
+
+impl Served {
+    /// Serves the connection until it ends. `tell` hands bytes on and says whether anybody takes more. Answers why the
+    /// connection ended, or nothing if the core had it closed.
+    pub(super) async fn serve<Told: Future<Output = bool>>(mut self, tell: impl Fn(Vec<u8>) -> Told) -> Option<String> {
+        let mut stalled_at = None;
+        loop {
+            let must_write = !self.queue.is_empty();
+            if !must_write {
+                stalled_at = None;
+            } else if stalled_at.is_none() {
+                stalled_at = Some(Instant::now() + self.stall_time);
+            }
+            let may_read = !self.paused && self.queued_bytes.load(Ordering::Relaxed) < READ_BELOW_QUEUED_BYTES;
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match self.obey(order) {
+                    Next::GoOn => {
+                        if let Err(error) = self.write() {
+                            return Some(error.to_string());
+                        }
+                    }
+                    Next::Finish => break,
+                    Next::Fail => return Some("the device takes too little of what is sent to it".to_owned()),
+                },
+                _ = self.stream.writable(), if must_write => match self.write() {
+                    Ok(true) => stalled_at = None,
+                    Ok(false) => {}
+                    Err(error) => return Some(error.to_string()),
+                },
+                _ = self.stream.readable(), if may_read => match read(&self.stream) {
+                    Ok(bytes) if bytes.is_empty() => return Some("the device closed the connection".to_owned()),
+                    Ok(bytes) => {
+                        if !tell(bytes).await {
+                            return None;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Some(error.to_string()),
+                },
+                () = wait_until(stalled_at) => {
+                    return Some("the device takes nothing of what is sent to it".to_owned());
+                }
+            }
+        }
+        // The core is done with it. What goes wrong now has no consequence.
+        let _ = timeout(LINGER_TIME, self.finish()).await;
+        None
+    }
+
+    fn obey(&mut self, order: Option<StreamOrder>) -> Next {
+        match order {
+            Some(StreamOrder::Send(bytes)) => {
+                if !bytes.is_empty() {
+                    self.queue.push_back(bytes);
+                }
+                Next::GoOn
+            }
+            Some(StreamOrder::Pause) => {
+                self.paused = true;
+                Next::GoOn
+            }
+            Some(StreamOrder::Resume) => {
+                self.paused = false;
+                Next::GoOn
+            }
+            Some(StreamOrder::Close) => Next::Finish,
+            None => Next::Fail,
+        }
+    }
+
     /// Writes until the system takes no more; whether any byte was taken.
-    fn write(&mut self, stream: &TcpStream) -> bool {
+    fn write(&mut self) -> io::Result<bool> {
         let mut progress = false;
         while let Some(first) = self.queue.front() {
-            match stream.try_write(first.get(self.written..).unwrap_or_default()) {
+            match self.stream.try_write(first.get(self.written..).unwrap_or_default()) {
                 Ok(count) => {
                     progress |= count > 0;
                     self.written += count;
-                    self.queued_bytes = self.queued_bytes.saturating_sub(count);
+                    self.queued_bytes.fetch_sub(count, Ordering::Relaxed);
                     if self.written >= first.len() {
                         self.queue.pop_front();
                         self.written = 0;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    self.failed.get_or_insert(error.to_string());
-                    break;
-                }
+                Err(error) => return Err(error),
             }
         }
         if self.queue.is_empty() {
             // Most connections have nothing to write for most of the time: they hold no memory then.
             self.queue = VecDeque::new();
         }
-        progress
-    }
-}
-
-impl Port {
-    pub(super) fn new(stream: TcpStream, bounds: Bounds) -> Self {
-        Self { stream, bounds, state: Mutex::default(), changed: Notify::new() }
+        Ok(progress)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn order(&self, order: StreamOrder) {
-        let mut state = self.state();
-        match order {
-            StreamOrder::Send(bytes) => {
-                if bytes.is_empty() || state.closing {
-                    return;
-                }
-                state.queued_bytes += bytes.len();
-                state.queue.push_back(bytes);
-                if state.queue.len() == 1 {
-                    state.write(&self.stream);
-                }
-                if state.queued_bytes > self.bounds.max_queued_bytes {
-                    state.queue.clear();
-                    state.failed.get_or_insert("the device takes too little of what is sent to it".to_owned());
-                }
-                if state.queue.is_empty() && state.failed.is_none() {
-                    return;
-                }
+    /// Writes what waits, says that nothing more comes, and lets the peer read it.
+    async fn finish(&mut self) {
+        loop {
+            match self.write() {
+                Ok(_) if self.queue.is_empty() => break,
+                Ok(_) => {}
+                Err(_) => return,
             }
-            StreamOrder::Close => state.closing = true,
-            StreamOrder::Pause => state.paused = true,
-            StreamOrder::Resume => state.paused = false,
+            if self.stream.writable().await.is_err() {
+                return;
+            }
         }
-        drop(state);
-        self.changed.notify_one();
-    }
-}
-
-/// What the task waits for.
-struct Wanted {
-    read: bool,
-    write: bool,
-}
-
-/// Serves a connection until it ends. `tell` hands bytes on and says whether anybody takes more. Answers why the
-/// connection ended, or nothing if the core had it closed.
-pub(super) async fn serve<Told: Future<Output = bool>>(port: &Port, tell: impl Fn(Vec<u8>) -> Told) -> Option<String> {
-    let mut stalled_at = None;
-    loop {
-        let wanted = {
-            let state = port.state();
-            if let Some(failure) = &state.failed {
-                return (!state.closing).then(|| failure.clone());
-            }
-            if state.closing {
-                break;
-            }
-            Wanted {
-                read: !state.paused && state.queued_bytes < READ_BELOW_QUEUED_BYTES,
-                write: !state.queue.is_empty(),
+        if socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write).is_err() {
+            return;
+        }
+        let last_words = async {
+            let mut thrown_away = 0;
+            while thrown_away < LAST_WORDS_BYTES && self.stream.readable().await.is_ok() {
+                match read(&self.stream) {
+                    Ok(bytes) if bytes.is_empty() => break,
+                    Ok(bytes) => thrown_away += bytes.len(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                }
             }
         };
-        if !wanted.write {
-            stalled_at = None;
-        } else if stalled_at.is_none() {
-            stalled_at = Some(Instant::now() + port.bounds.stall_time);
-        }
-        tokio::select! {
-            () = port.changed.notified() => {}
-            _ = port.stream.writable(), if wanted.write => {
-                if port.state().write(&port.stream) {
-                    stalled_at = None;
-                }
-            }
-            _ = port.stream.readable(), if wanted.read => match read(&port.stream) {
-                Ok(bytes) if bytes.is_empty() => return Some("the device closed the connection".to_owned()),
-                Ok(bytes) => {
-                    if !tell(bytes).await {
-                        return None;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Some(error.to_string()),
-            },
-            () = wait_until(stalled_at) => return Some("the device takes nothing of what is sent to it".to_owned()),
-        }
+        let _ = timeout(LAST_WORDS, last_words).await;
     }
-    // The core is done with it. What goes wrong now has no consequence.
-    let _ = timeout(LINGER_TIME, finish(port)).await;
-    None
 }
 
 async fn wait_until(at: Option<Instant>) {
@@ -181,35 +233,4 @@ fn read(stream: &TcpStream) -> io::Result<Vec<u8>> {
         let count = stream.try_read(buffer)?;
         Ok(buffer.get(..count).unwrap_or_default().to_vec())
     })
-}
-
-/// Writes what waits, says that nothing more comes, and lets the peer read it.
-async fn finish(port: &Port) {
-    loop {
-        {
-            let mut state = port.state();
-            state.write(&port.stream);
-            if state.queue.is_empty() || state.failed.is_some() {
-                break;
-            }
-        }
-        if port.stream.writable().await.is_err() {
-            return;
-        }
-    }
-    if socket2::SockRef::from(&port.stream).shutdown(std::net::Shutdown::Write).is_err() {
-        return;
-    }
-    let last_words = async {
-        let mut thrown_away = 0;
-        while thrown_away < LAST_WORDS_BYTES && port.stream.readable().await.is_ok() {
-            match read(&port.stream) {
-                Ok(bytes) if bytes.is_empty() => break,
-                Ok(bytes) => thrown_away += bytes.len(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
-        }
-    };
-    let _ = timeout(LAST_WORDS, last_words).await;
 }

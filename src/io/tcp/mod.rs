@@ -22,18 +22,19 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::InputSender;
 use super::address::{BindError, canonical, open_or_fall_back};
 use crate::gateway::vocabulary::{ConnectionId, Input, Peer, StreamInput, StreamOrder};
-use connection::Port;
+use connection::{Bounds, Port};
 
 /// With so much to write, a connection is not read.
 pub const READ_BELOW_QUEUED_BYTES: usize = 64 << 10;
@@ -43,6 +44,8 @@ pub const STALL_TIME: Duration = Duration::from_secs(60);
 pub const LINGER_TIME: Duration = Duration::from_secs(5);
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1_024;
+/// Accepted connections that nobody has had an order for yet.
+const NEW_CONNECTIONS: usize = 256;
 /// Pause after an error of accepting, most likely too few files: turning round and round would help nobody.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,49 +53,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct TcpConnections {
     bounds: Bounds,
-    ports: Arc<Ports>,
-    accepting: Vec<AbortHandle>,
+    ports: HashMap<ConnectionId, Port>,
+    accepted: mpsc::Receiver<(ConnectionId, Port)>,
+    acceptor: Acceptor,
+    /// Tasks that accept, which hold the tasks that serve; all end with this.
+    accepting: JoinSet<()>,
     addresses: Vec<SocketAddr>,
 }
 
-/// What a connection may do at most.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    max_queued_bytes: usize,
-    stall_time: Duration,
-}
-
-/// Connections by number, shared by the tasks.
-#[derive(Debug, Default)]
-struct Ports {
-    by_id: Mutex<HashMap<ConnectionId, Arc<Port>>>,
-    next_id: AtomicU64,
-}
-
-impl Ports {
-    fn get(&self, id: ConnectionId) -> Option<Arc<Port>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-
-    fn insert(&self, port: Arc<Port>) -> ConnectionId {
-        let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).insert(id, port);
-        id
-    }
-
-    fn remove(&self, id: ConnectionId) {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    }
+/// What all listeners share.
+#[derive(Clone, Debug)]
+struct Acceptor {
+    next_id: Arc<AtomicU64>,
+    accepted: mpsc::Sender<(ConnectionId, Port)>,
 }
 
 impl TcpConnections {
     /// No listeners. `longest_message`: bytes of the longest message that the core sends.
     pub fn new(longest_message: usize) -> Self {
         let max_queued_bytes = longest_message.saturating_mul(2).saturating_add(READ_BELOW_QUEUED_BYTES);
+        let (sender, accepted) = mpsc::channel(NEW_CONNECTIONS);
         Self {
             bounds: Bounds { max_queued_bytes, stall_time: STALL_TIME },
-            ports: Arc::default(),
-            accepting: Vec::new(),
+            ports: HashMap::new(),
+            accepted,
+            acceptor: Acceptor { next_id: Arc::default(), accepted: sender },
+            accepting: JoinSet::new(),
             addresses: Vec::new(),
         }
     }
@@ -112,8 +98,7 @@ impl TcpConnections {
         }
         let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
         self.addresses.push(listener.local_addr().map_err(failed)?);
-        let task = tokio::spawn(accept(index, listener, self.bounds, self.ports.clone(), inputs));
-        self.accepting.push(task.abort_handle());
+        self.accepting.spawn(accept(index, listener, self.bounds, self.acceptor.clone(), inputs));
         Ok(())
     }
 
@@ -122,28 +107,16 @@ impl TcpConnections {
         &self.addresses
     }
 
-    /// How many connections there are, those included that are about to end.
-    pub fn len(&self) -> usize {
-        self.ports.by_id.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Does what the core wants of a connection; nothing if it is gone.
-    pub fn order(&self, connection: ConnectionId, order: StreamOrder) {
-        if let Some(port) = self.ports.get(connection) {
-            port.order(order);
+    pub fn order(&mut self, connection: ConnectionId, order: StreamOrder) {
+        while let Ok((id, port)) = self.accepted.try_recv() {
+            self.ports.insert(id, port);
         }
-    }
-}
-
-impl Drop for TcpConnections {
-    fn drop(&mut self) {
-        for task in &self.accepting {
-            task.abort();
+        // The last order of each connection is to close it.
+        let is_last = matches!(order, StreamOrder::Close);
+        let taken = self.ports.get(&connection).is_some_and(|port| port.order(order));
+        if is_last || !taken {
+            self.ports.remove(&connection);
         }
     }
 }
@@ -161,9 +134,14 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept(index: u16, listener: TcpListener, bounds: Bounds, ports: Arc<Ports>, inputs: InputSender) {
+async fn accept(index: u16, listener: TcpListener, bounds: Bounds, acceptor: Acceptor, inputs: InputSender) {
+    let mut connections = JoinSet::new();
     loop {
-        let (stream, remote) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -178,20 +156,24 @@ async fn accept(index: u16, listener: TcpListener, bounds: Bounds, ports: Arc<Po
         }
         let local = stream.local_addr().ok().map(|address| canonical(address).ip());
         let peer = Peer { listener: index, remote: canonical(remote), local };
-        let port = Arc::new(Port::new(stream, bounds));
-        let connection = ports.insert(port.clone());
+        let connection = ConnectionId(acceptor.next_id.fetch_add(1, Ordering::Relaxed));
+        let (port, served) = connection::open(stream, bounds);
+        // An error means that the host is gone.
+        if acceptor.accepted.send((connection, port)).await.is_err() {
+            return;
+        }
         if inputs.send(vec![Input::Stream { peer, connection, input: StreamInput::Opened }]).await.is_err() {
             return;
         }
-        let (ports, inputs) = (ports.clone(), inputs.clone());
-        tokio::spawn(async move {
-            let closed = connection::serve(&port, |bytes| {
-                let input = Input::Stream { peer, connection, input: StreamInput::Bytes(bytes) };
-                let inputs = inputs.clone();
-                async move { inputs.send(vec![input]).await.is_ok() }
-            })
-            .await;
-            ports.remove(connection);
+        let inputs = inputs.clone();
+        connections.spawn(async move {
+            let closed = served
+                .serve(|bytes| {
+                    let input = Input::Stream { peer, connection, input: StreamInput::Bytes(bytes) };
+                    let inputs = inputs.clone();
+                    async move { inputs.send(vec![input]).await.is_ok() }
+                })
+                .await;
             if let Some(reason) = closed {
                 let input = StreamInput::Closed { reason };
                 // An error means that the core is gone as well.

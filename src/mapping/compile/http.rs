@@ -66,12 +66,11 @@ fn operations(section: &Section<'_>, diagnostics: &mut Diagnostics) -> Vec<OwnOp
     }
     let mut operations = Vec::new();
     for word in words {
-        match OwnOperation::METHODS.iter().find(|(method, _)| *method == word.value) {
-            Some((_, operation)) => operations.push(*operation),
-            None => {
-                let hint = unknown_word(word.value, &OwnOperation::METHODS.map(|(method, _)| method));
-                diagnostics.error(word.offset, format!("methods in [[http]] cannot have \"{}\"", word.value), hint);
-            }
+        if let Some((_, operation)) = OwnOperation::METHODS.iter().find(|(method, _)| *method == word.value) {
+            operations.push(*operation);
+        } else {
+            let hint = unknown_word(word.value, &OwnOperation::METHODS.map(|(method, _)| method));
+            diagnostics.error(word.offset, format!("methods in [[http]] cannot have \"{}\"", word.value), hint);
         }
     }
     operations.sort_unstable();

@@ -35,7 +35,7 @@ fn found(plan: &Plan, method: &str, path: &str) -> OwnRequest {
 fn problems(first: &str, second: &str) -> String {
     let file = |name: &str, text: &str| MappingFile { name: name.to_owned(), text: format!("version = 1\n{text}") };
     let compiled = Plan::compile(&[file("a.toml", first), file("b.toml", second)], &ObjectModel::built_in(), false);
-    compiled.problems.iter().map(|problem| format!("{problem}\n")).collect()
+    compiled.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

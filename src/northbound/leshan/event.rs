@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::node::Leaves;
 use super::registration::Registration;
+use crate::model::event::EventKind;
 use crate::model::path::Path;
 use crate::model::report::Sample;
 
@@ -57,9 +58,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// A registration began or ended, or was updated.
+    /// A registration began or was updated; every other kind means that it ended.
     #[must_use]
-    pub fn registration(name: EventName, registration: &Registration) -> Self {
+    pub fn of_registration(kind: EventKind, registration: &Registration) -> Self {
+        let name = match kind {
+            EventKind::Registered => EventName::Registration,
+            EventKind::Updated => EventName::Updated,
+            _ => EventName::Deregistration,
+        };
         let data = match name {
             EventName::Updated => {
                 json!({ "registration": registration.to_json(), "update": registration.update_json() })

@@ -86,11 +86,10 @@ impl Leaves {
             0 => json!({ "kind": "root", "objects": children() }),
             1 => json!({ "kind": "obj", "id": id, "instances": children() }),
             2 => json!({ "kind": "instance", "id": id, "resources": children() }),
-            3 => match self.leaves.get(path) {
-                Some((resource_type, value)) => {
+            3 => {
+                if let Some((resource_type, value)) = self.leaves.get(path) {
                     json!({ "kind": "singleResource", "id": id, "type": type_name(*resource_type), "value": value })
-                }
-                None => {
+                } else {
                     let values: Map<String, Json> = below
                         .iter()
                         .filter_map(|(leaf, (_, value))| {
@@ -100,7 +99,7 @@ impl Leaves {
                     let resource_type = type_name(first.1.0);
                     json!({ "kind": "multiResource", "id": id, "type": resource_type, "values": values })
                 }
-            },
+            }
             _ => {
                 let (resource_type, value) = first.1;
                 json!({ "kind": "resourceInstance", "id": id, "type": type_name(*resource_type), "value": value })

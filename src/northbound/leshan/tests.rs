@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::model::command::{CommandError, CommandResult, ErrorKind, Outcome};
 use crate::model::endpoint::Endpoint;
+use crate::model::event::EventKind;
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
 use crate::model::report::{RegisteredObject, Sample};
@@ -561,13 +562,13 @@ fn a_registration_has_all_fields() {
 
 #[test]
 fn events_have_the_names_and_data_of_the_stream() {
-    let begun = Event::registration(EventName::Registration, &registration());
+    let begun = Event::of_registration(EventKind::Registered, &registration());
     assert_eq!((begun.name.as_str(), &begun.data), ("REGISTRATION", &registration().to_json()));
-    let updated = Event::registration(EventName::Updated, &registration());
+    let updated = Event::of_registration(EventKind::Updated, &registration());
     assert_eq!(updated.name.as_str(), "UPDATED");
     assert_eq!(updated.data["registration"]["endpoint"], "ep");
     assert_eq!(updated.data["update"]["registrationId"], "01ab");
-    assert_eq!(Event::registration(EventName::Deregistration, &registration()).name.as_str(), "DEREGISTRATION");
+    assert_eq!(Event::of_registration(EventKind::Expired, &registration()).name.as_str(), "DEREGISTRATION");
     let awake = Event::presence(true, "ep");
     assert_eq!((awake.name.as_str(), awake.data), ("AWAKE", json!({"ep": "ep"})));
     assert_eq!(Event::presence(false, "ep").name.as_str(), "SLEEPING");

@@ -374,7 +374,16 @@ impl Message {
     /// # Errors
     /// If the option is there and unusable.
     pub fn block(&self, number: OptionNumber) -> Result<Option<Block>, BlockError> {
-        self.option(number).map(Block::decode).transpose()
+        self.block_over(number, false)
+    }
+
+    /// The same where a reliable transport may bring larger blocks.
+    ///
+    /// # Errors
+    /// If the option is there and unusable.
+    pub fn block_over(&self, number: OptionNumber, reliable: bool) -> Result<Option<Block>, BlockError> {
+        let decode = if reliable { Block::decode_reliable } else { Block::decode };
+        self.option(number).map(decode).transpose()
     }
 
     /// The Uri-Path segments, lossily as text.

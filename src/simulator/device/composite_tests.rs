@@ -1,6 +1,6 @@
 //! FETCH and iPATCH, disabling, blocks and the faults around them, against hand-written messages.
 
-use super::tests::{TEMPERATURE, answer, ask, events, only, registered_with, request, script, seconds, sent};
+use super::tests::{TEMPERATURE, answer, ask, events, observe, only, registered_with, request, script, seconds, sent};
 use super::*;
 use crate::model::object::NoTypes;
 use crate::model::time::WallTime;
@@ -201,4 +201,31 @@ fn further_faults_show_on_the_wire() {
     blocks.push_option(OptionNumber::BLOCK2, Block { number: 0, more: false, size_exponent: 0 }.encode());
     let reply = ask(&mut ahead, seconds(1), &blocks);
     assert_eq!(reply.block(OptionNumber::BLOCK2).unwrap().map(|block| block.number), Some(1));
+}
+
+#[test]
+fn a_server_that_wants_nothing_stored_does_not_get_what_was_lost() {
+    for (stores, sent_again) in [(true, 1), (false, 0)] {
+        let script = script().with_writable(Path::resource(1, 0, 6), Value::Boolean(stores));
+        let mut device = registered_with(script);
+        observe(&mut device, seconds(1), 1, "/3303/0/5700");
+        device.set_value(seconds(2), TEMPERATURE, Value::Float(1.0));
+        let lost = loop {
+            let now = device.next_deadline().unwrap();
+            device.handle_timeout(now);
+            if let Some(DeviceEvent::NotificationLost { .. }) = events(&mut device).pop() {
+                break now;
+            }
+        };
+        while let Some(bytes) = device.poll_transmit() {
+            let update = Message::decode(&bytes).unwrap();
+            if update.uri_path().first().is_some_and(|first| first == "rd") {
+                device.handle_datagram(lost, &answer(&update, Code::CHANGED).encode());
+            }
+        }
+        device.handle_timeout(lost);
+        let again = events(&mut device);
+        let again = again.iter().filter(|event| matches!(event, DeviceEvent::NotificationSent { .. }));
+        assert_eq!(again.count(), sent_again, "{stores}");
+    }
 }

@@ -74,6 +74,14 @@ pub(crate) fn c6(version: Version) -> DeviceScript {
         .with_writable(Path::resource(3, 0, 15), text("Europe/Paris"))
 }
 
+/// C.7: C.4 with a position.
+pub(crate) fn c7(version: Version) -> DeviceScript {
+    c4(version)
+        .with(Path::resource(6, 0, 0), Value::Float(43.612_33))
+        .with(Path::resource(6, 0, 1), Value::Float(7.050_83))
+        .with(Path::resource(6, 0, 5), Value::Time(1_367_491_215))
+}
+
 /// C.12: C.1 with an instance of the portfolio object that has four identities.
 pub(crate) fn c12(version: Version) -> DeviceScript {
     let mut script = (0..4).fold(c1(version), |script, identity| {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{ALL, Run, take_runs};
-use crate::conformance::{ets_management, ets_registration, ets_reporting};
+use crate::conformance::{ets_management, ets_objects, ets_registration, ets_reporting};
 use crate::written_page::check_page;
 
 /// What is done about a case.
@@ -51,10 +51,11 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-const CHAPTERS: [(&str, &[&[Case]]); 3] = [
+const CHAPTERS: [(&str, &[&[Case]]); 4] = [
     ("Registration (100 to 199)", ets_registration::CHAPTER),
     ("Device management (200 to 299)", ets_management::CHAPTER),
     ("Information reporting (300 to 399)", ets_reporting::CHAPTER),
+    ("Core and further objects (500 to 1999), as far as the client here has them", ets_objects::CHAPTER),
 ];
 
 /// The files that hold cases.
@@ -65,6 +66,7 @@ const SOURCES: &[&str] = &[
     include_str!("../ets_management/writing.rs"),
     include_str!("../ets_management/composites.rs"),
     include_str!("../ets_management/discovering.rs"),
+    include_str!("../ets_objects.rs"),
     include_str!("../ets_reporting.rs"),
     include_str!("../ets_reporting/composites.rs"),
 ];

@@ -19,6 +19,8 @@ pub(crate) enum Library {
     CoapNode,
     /// Eclipse Leshan's client library: LwM2M 1.1.
     Leshan,
+    /// java-coap over TCP, as Leshan uses it: LwM2M 1.1, SenML JSON and text only.
+    JavaCoapTcp,
 }
 
 /// A device with a temperature at `/3303/0/5700` (20.5 at first) and a set point at `/3308/0/5900` (18.5 at first).
@@ -43,7 +45,11 @@ impl DeviceClient {
                 command.args([server.ip().to_string(), server.port().to_string()]);
                 command
             }
-            Library::Leshan => {
+            Library::Leshan | Library::JavaCoapTcp => {
+                let (program, scheme) = match library {
+                    Library::Leshan => ("LeshanClient", "coap"),
+                    _ => ("JavaCoapTcpClient", "coap+tcp"),
+                };
                 let leshan = installed.join("leshan");
                 let mut command = Command::new("java");
                 command.args([
@@ -52,7 +58,7 @@ impl DeviceClient {
                     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 ]);
                 command.arg("-cp").arg(format!("{0}/*:{0}/classes", leshan.display()));
-                command.args(["LeshanClient".to_owned(), format!("coap://{server}")]);
+                command.args([program.to_owned(), format!("{scheme}://{server}")]);
                 command
             }
         };
@@ -87,6 +93,12 @@ impl DeviceClient {
     /// Changes a resource of its own, which notifies who observes it.
     pub(crate) fn set(&mut self, path: &str, value: f64) {
         self.process.tell(&format!("set {path} {value}"));
+    }
+
+    /// Reports a resource without being observed: Send.
+    pub(crate) fn send(&mut self, path: &str) {
+        self.process.tell(&format!("send {path}"));
+        self.expect("sent", |_| true);
     }
 
     /// Sends a registration Update and waits for its answer.

@@ -175,6 +175,13 @@ impl Gateway {
         (code.unwrap_or_else(|| panic!("lwm2mqtt goes on:\n{}", process.last_errors())), process.errors())
     }
 
+    /// Another command of the same binary, which needs no configuration.
+    pub(crate) fn program(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(subcommand).current_dir(self.folder.path());
+        command
+    }
+
     /// Waits until it has ended by itself; answers its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let mut process = self.process.take().expect("a running gateway");
@@ -188,6 +195,21 @@ impl Gateway {
         command.arg(subcommand).arg("--config").arg(self.folder.path().join("config.toml"));
         command.current_dir(self.folder.path()).env_remove("LWM2MQTT_CONFIG").env_remove("LWM2MQTT_URL");
         command
+    }
+
+    /// The same binary without any argument yet, and with nothing in its environment that leads elsewhere.
+    pub(crate) fn bare_command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.current_dir(self.folder.path());
+        for variable in ["LWM2MQTT_CONFIG", "LWM2MQTT_URL", "LWM2MQTT_TOKEN"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// The path of a file beside the configuration.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Writes a file beside the configuration.

@@ -21,7 +21,7 @@ pub(crate) use ports::free_port;
 pub(crate) use process::{Process, poll};
 pub(crate) use scripted_device::ScriptedDevice;
 pub(crate) use simulated::SimulatedDevices;
-pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, RELEASE, StreamDevice};
+pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, StreamDevice};
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! management, which none of the other clients here has.
 #![expect(clippy::disallowed_methods, reason = "a device on a real network needs the real clock")]
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -76,8 +77,16 @@ fn run(socket: &UdpSocket, mut device: SimulatedDevice, wishes: &Receiver<Wanted
     let now = || Instant::from_micros(u64::try_from(started.elapsed().as_micros()).expect("a test that ends"));
     let mut buffer = vec![0; MAX_DATAGRAM];
     device.start(now());
+    let mut waiting = VecDeque::new();
     loop {
-        while let Ok(wanted) = wishes.try_recv() {
+        waiting.extend(wishes.try_iter());
+        if waiting.iter().any(|wanted| matches!(wanted, Wanted::Stop)) {
+            return;
+        }
+        // Before it has its answer to the Register nothing can be sent.
+        while device.is_registered()
+            && let Some(wanted) = waiting.pop_front()
+        {
             match wanted {
                 Wanted::Set(path, value) => device.set_value(now(), path.parse().expect("a path"), value),
                 Wanted::Send(path, value) => {
@@ -85,7 +94,7 @@ fn run(socket: &UdpSocket, mut device: SimulatedDevice, wishes: &Receiver<Wanted
                     device.send(now(), &[sample]).expect("a device that is registered");
                 }
                 Wanted::Update => device.update(now()),
-                Wanted::Stop => return,
+                Wanted::Stop => {}
             }
         }
         device.handle_timeout(now());

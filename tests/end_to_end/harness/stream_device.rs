@@ -5,17 +5,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use coap_lite::{CoapOption, MessageClass, Packet, RequestType, ResponseType};
 
 use super::PATIENCE;
 
-/// 7.01, 7.02, 7.03, 7.04 and 7.05 of RFC 8323 section 5.
+/// 7.01, 7.02, 7.03 and 7.05 of RFC 8323 section 5.
 pub(crate) const CSM: u8 = 0xe1;
 pub(crate) const PING: u8 = 0xe2;
 pub(crate) const PONG: u8 = 0xe3;
-pub(crate) const RELEASE: u8 = 0xe4;
 pub(crate) const ABORT: u8 = 0xe5;
 
 const TEXT: u8 = 0;
@@ -139,13 +137,10 @@ impl StreamDevice {
         }
     }
 
-    /// Whether the gateway says nothing for a moment.
-    pub(crate) fn hears_nothing_for(&mut self, moment: Duration) -> bool {
-        assert!(Frame::first(&self.arrived).is_none(), "something was heard already");
-        self.stream.set_read_timeout(Some(moment)).expect("a timeout that is not zero");
-        let heard = self.stream.read(&mut [0; 1]);
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero");
-        heard.is_err()
+    /// Reads until the gateway has closed the connection.
+    pub(crate) fn next_until_end(&mut self) -> bool {
+        while self.next_or_end().is_some() {}
+        true
     }
 
     fn request(

@@ -12,8 +12,11 @@
 //! bounds. Leshan's demo server knows no users. This one does: without tokens it listens on loopback only, with tokens
 //! each request needs one, as for the API beside it.
 
+mod later;
 mod requests;
 mod stream;
+
+pub(super) use later::Later;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,8 +25,9 @@ use std::sync::atomic::AtomicU64;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
+use self::later::{Promised, later};
 use super::events::EventSender;
 use super::guard::{Guard, guard};
 use super::routes::Api;
@@ -37,7 +41,7 @@ pub const MAX_DELAYED: usize = 256;
 struct Leshan {
     api: Api,
     /// For results that come later.
-    events: EventSender,
+    later: mpsc::Sender<Promised>,
     delayed: Arc<Semaphore>,
     /// Tells commands of this run from those of others.
     run: Arc<str>,
@@ -46,17 +50,25 @@ struct Leshan {
     endpoints: Arc<Value>,
 }
 
-/// All routes. `lwm2m` are the addresses of the LwM2M server.
-pub(super) fn router(api: Api, guarding: Guard, events: EventSender, run: &str, lwm2m: &[SocketAddr]) -> Router {
+/// All routes, and the task that tells `events` what comes later. `lwm2m` are the addresses of the LwM2M server.
+pub(super) fn router(
+    api: Api,
+    guarding: Guard,
+    events: EventSender,
+    run: &str,
+    lwm2m: &[SocketAddr],
+) -> (Router, Later) {
+    let (sender, task) = later(events);
     let state = Leshan {
         api,
-        events,
+        later: sender,
         delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
         run: run.into(),
         commands: Arc::default(),
         endpoints: Arc::new(endpoints(lwm2m)),
     };
-    Router::new().fallback(requests::serve).layer(from_fn_with_state(guarding, guard)).with_state(state)
+    let router = Router::new().fallback(requests::serve).layer(from_fn_with_state(guarding, guard)).with_state(state);
+    (router, task)
 }
 
 fn endpoints(lwm2m: &[SocketAddr]) -> Value {

@@ -1,43 +1,36 @@
 //! One request: from its route to the core and back.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::later::Promised;
 use super::{Leshan, stream};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
-use crate::io::http::events::StreamEvent;
 use crate::io::http::guard::Caller;
-use crate::io::http::question::Following;
 use crate::io::http::request::WholeBody;
-use crate::model::command::CommandResult;
 use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::report::DeviceFacts;
 use crate::northbound::leshan::{
-    DeviceRequest, Event, EventName, LeshanCommand, Parameters, Refusal, Reply, Route, command, delayed,
-    delayed_response, reply, route, specifications,
+    DeviceRequest, LeshanCommand, Parameters, Refusal, Reply, Route, command, delayed, reply, route, specifications,
 };
 
-/// What a command may wait for others of its device, beside the time for its own answer.
-const TURN_TIME: Duration = Duration::from_secs(5);
-
 /// What is known of a device, for types.
-struct Known {
+pub(super) struct Known {
     model: std::sync::Arc<ObjectModel>,
     facts: Box<DeviceFacts>,
 }
 
 impl Known {
-    fn types(&self) -> DeviceModel<'_> {
+    pub(super) fn types(&self) -> DeviceModel<'_> {
         DeviceModel { model: &self.model, objects: &self.facts.objects, enabler: self.facts.lwm2m_version }
     }
 }
@@ -144,7 +137,8 @@ async fn run(
     id: &str,
     place: OwnedSemaphorePermit,
 ) -> Result<Response, Early> {
-    let until = Instant::now() + asked.timeout + TURN_TIME;
+    // Devices are asked one thing at a time: as long as for the answer, the command may wait for its turn.
+    let until = Instant::now() + 2 * asked.timeout;
     let endpoint = asked.request.endpoint.clone();
     // Who may read was decided above; commands themselves know only operators.
     let query = Query::Command { device: endpoint.clone(), body: asked.command.clone(), role: Role::Operator };
@@ -158,7 +152,8 @@ async fn run(
                     return Ok(shown(reply(&asked, &result, &known.types())));
                 }
                 let promise = delayed(&asked, result.endpoint.as_str(), id);
-                tokio::spawn(tell_later(leshan.clone(), following, asked, known, place));
+                // There is room for every place; the way is closed only when the server stops.
+                let _ = leshan.later.try_send(Promised { following, asked, known, place });
                 return Ok(Json(promise).into_response());
             }
             Answer::Failed(error) => return Err(Refusal::from((endpoint.as_str(), &error)).into()),
@@ -172,32 +167,6 @@ async fn run(
     let cancel = Query::Command { device: endpoint, body, role: Role::Operator };
     let _ = leshan.api.core.ask(cancel).await;
     Err(Refusal::timeout().into())
-}
-
-/// Waits for the result of a device that sleeps and tells it to the event stream.
-async fn tell_later(
-    leshan: Leshan,
-    mut following: Following,
-    asked: LeshanCommand,
-    known: Known,
-    _place: OwnedSemaphorePermit,
-) {
-    while let Some(answer) = following.next().await {
-        let Answer::Command(CommandProgress::Result(result)) = answer else { continue };
-        if !result.outcome.is_terminal() {
-            continue;
-        }
-        if let Some(event) = later_event(&asked, &result, &known.types()) {
-            // What the stream cannot take is counted by the stream itself.
-            let _ = leshan.events.send(vec![StreamEvent::Leshan(Box::new(event))]);
-        }
-        return;
-    }
-}
-
-fn later_event(asked: &LeshanCommand, result: &CommandResult, types: &DeviceModel<'_>) -> Option<Event> {
-    let data: Value = delayed_response(asked, result, types)?;
-    Some(Event { name: EventName::RequestResponse, endpoint: result.endpoint.as_str().to_owned(), data })
 }
 
 fn shown(reply: Reply) -> Response {

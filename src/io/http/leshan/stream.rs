@@ -8,12 +8,14 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, StreamExt as _};
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::io::http::error::ApiError;
-use crate::io::http::events::{Events, Filter, Position};
+use crate::io::http::events::{Events, Filter, Position, StreamEvent};
 use crate::io::http::routes::Api;
-use crate::northbound::leshan::Parameters;
+use crate::model::event::EventKind;
+use crate::northbound::leshan::{self, Parameters};
 
 /// How often a silent stream says that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -39,13 +41,22 @@ pub(super) async fn follow(api: &Api, parameters: &Parameters) -> Result<Respons
     let answers = stream::unfold(reader, async |mut reader| {
         let answered = reader.events.next(reader.position, &reader.filter).await?;
         reader.position = Position::Behind(answered.position);
-        let events: Vec<Result<Event, Infallible>> = answered
-            .events
-            .iter()
-            // JSON holds no line break, and the words of events neither.
-            .map(|(_, told)| Ok(Event::default().event(told.kind()).data(told.data().to_string())))
-            .collect();
+        let events: Vec<Result<Event, Infallible>> = answered.events.iter().map(|(_, told)| Ok(shown(told))).collect();
         Some((stream::iter(events), reader))
     });
     Ok(Sse::new(answers.flatten()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+fn shown(told: &StreamEvent) -> Event {
+    let event = |name: &str, data: &Value| {
+        // JSON holds no line break, and the words of events neither.
+        Event::default().event(name).data(data.to_string())
+    };
+    if let StreamEvent::Bridge(presence) = told
+        && let Some(endpoint) = &presence.endpoint
+    {
+        let told = leshan::Event::presence(presence.kind == EventKind::Awake, endpoint.as_str());
+        return event(told.name.as_str(), &told.data);
+    }
+    event(told.kind(), &told.data())
 }

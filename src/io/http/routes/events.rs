@@ -8,23 +8,19 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
-use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, Query};
 use crate::io::http::error::ApiError;
 use crate::io::http::events::{Answered, Events, FURTHER_TYPES, Filter, Position, missed};
 use crate::io::http::guard::Caller;
-use crate::io::http::request::{Parameters, Segments};
+use crate::io::http::request::Parameters;
 use crate::model::event::EventKind;
 
 /// How often a silent stream says that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// How long a device is traced when the request does not say.
-const DEFAULT_TRACE_TIME: &str = "5m";
 
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -46,39 +42,11 @@ pub(super) async fn follow(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)? };
+    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: false };
     let position = match headers.get("last-event-id") {
         None => Position::Latest,
         Some(id) => api.events.position_of(id.to_str().unwrap_or_default()),
     };
-    stream_of(&api, filter, position)
-}
-
-/// Opens the window for traces of a device, and streams them. The window closes by itself.
-#[utoipa::path(get, path = "/api/v1/devices/{device}/trace", operation_id = "trace_device", tag = "events",
-    params(("device" = String, Path, description = "Name or endpoint"), ("for" = Option<String>, Query, description = "How long, such as 5m")),
-    responses((status = 200, description = "Server-Sent Events without end", body = String, content_type = "text/event-stream")))]
-pub(super) async fn trace(
-    State(api): State<Api>,
-    caller: Caller,
-    Segments(device): Segments<String>,
-    parameters: Parameters,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    caller.demand(Role::Operator)?;
-    let record = api.body_of(Query::Device { device: device.clone() }, &device).await?;
-    let endpoint = record.get("endpoint").and_then(Value::as_str).unwrap_or(&device).to_owned();
-    let filter = Filter { device: Some(endpoint), types: vec!["trace".to_owned()] };
-    let duration = parameters.get("for").unwrap_or(DEFAULT_TRACE_TIME);
-    let stream = stream_of(&api, filter, Position::Latest)?;
-    api.bridge("device/trace", json!({ "device": device, "for": duration }), caller.role()).await?;
-    Ok(stream)
-}
-
-fn stream_of(
-    api: &Api,
-    filter: Filter,
-    position: Position,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
     let reader = Reader { events: api.events.clone(), filter: Arc::new(filter), position, _place: place };

@@ -7,6 +7,7 @@ mod files;
 mod gateway;
 mod own;
 mod resources;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use super::openapi;
 use super::question::Asker;
 use super::request::{DEFAULT_LIMIT, MAX_LIMIT, Parameters, body_permits};
 use super::tokens::Tokens;
+use super::trace::Gallery;
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, Query};
 use crate::instrumentation::metrics::Metrics;
@@ -46,6 +48,7 @@ pub(super) struct Api {
     pub(super) request_time: Duration,
     pub(super) bodies: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) traces: Gallery,
 }
 
 /// Who may use it.
@@ -54,10 +57,17 @@ pub(super) struct Access {
     pub(super) origins: Arc<[String]>,
 }
 
+impl Access {
+    /// The guard of a router.
+    pub(super) fn guard(&self, metrics: &Metrics) -> Guard {
+        Guard { tokens: self.tokens.clone(), origins: self.origins.clone(), metrics: metrics.clone() }
+    }
+}
+
 impl Api {
-    pub(super) fn new(core: Asker, events: Events, metrics: Metrics, request_time: Duration) -> Self {
+    pub(super) fn new(core: Asker, events: Events, traces: Gallery, metrics: Metrics, request_time: Duration) -> Self {
         let bodies = Arc::new(Semaphore::new(body_permits()));
-        Self { core, events, metrics, request_time, bodies, streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+        Self { core, events, metrics, request_time, bodies, streams: Arc::new(Semaphore::new(MAX_STREAMS)), traces }
     }
 
     /// Asks for something that has a JSON body as answer. `device` is named where there is no such one.
@@ -78,8 +88,8 @@ impl Api {
 
 /// All routes.
 pub(super) fn router(api: Api, access: Access) -> Router {
-    let Access { tokens, origins } = access;
-    let guarding = Guard { tokens, origins: origins.clone(), metrics: api.metrics.clone() };
+    let guarding = access.guard(&api.metrics);
+    let origins = access.origins;
     let (router, described) = OpenApiRouter::with_openapi(OpenApi::new(Info::new("", ""), Paths::new()))
         .routes(routes!(gateway::health))
         .routes(routes!(gateway::ready))
@@ -109,7 +119,7 @@ pub(super) fn router(api: Api, access: Access) -> Router {
             resources::delete
         ))
         .routes(routes!(events::follow))
-        .routes(routes!(events::trace))
+        .routes(routes!(trace::follow))
         .routes(routes!(files::list_mappings))
         .routes(routes!(files::get_mapping, files::put_mapping, files::delete_mapping))
         .routes(routes!(files::list_models))

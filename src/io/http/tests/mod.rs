@@ -3,6 +3,7 @@
 mod access;
 mod commands;
 mod events;
+mod leshan;
 mod own;
 
 use std::net::SocketAddr;
