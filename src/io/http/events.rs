@@ -106,7 +106,7 @@ impl StreamEvent {
                 event.endpoint.as_ref().is_some_and(|endpoint| endpoint.as_str() == device)
                     || event.name.as_deref() == Some(device)
             }
-            Self::Value { endpoint, .. } | Self::Trace { endpoint, .. } => endpoint.as_str() == device,
+            Self::Value { endpoint, .. } => endpoint.as_str() == device,
             Self::Log(_) => false,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Leshan(event) => event.endpoint == device,
