@@ -110,7 +110,6 @@ impl StreamEvent {
             Self::Log(_) => false,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Leshan(event) => event.endpoint == device,
-            Self::Log(_) => false,
             Self::Missed(_) => true,
         }
     }
