@@ -138,7 +138,6 @@ mod tests {
         }
         let event = ServerSentEvent { kind: "missed".to_owned(), data: "{\"count\":4}".to_owned() };
         tell(&event, false, &mut capture, &mut terminal).unwrap();
-        drop(capture);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(" <- ACK empty [0x12ab]\n      {\"values\":{\"/3303/0/5700\":21.5}}\n"), "{text}");
         assert!(text.contains(" -> ACK empty"), "{text}");

@@ -54,7 +54,9 @@ fn followed(address: SocketAddr, sender: &TraceSender, lines: &[TraceLine]) -> V
     let client = client(address, Trust::Plain, None);
     let refused = client.follow("/api/v1/devices/meter/trace?for=1s", &mut |event| {
         if event.kind == "begin" {
-            lines.iter().for_each(|line| sender.send(line.clone()));
+            for line in lines {
+                sender.send(line.clone());
+            }
         }
         let over = event.kind == "end";
         events.push((event.kind, serde_json::from_str(&event.data).unwrap()));
