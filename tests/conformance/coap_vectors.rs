@@ -111,7 +111,7 @@ fn compare(message: &Message, expected: &Value) -> Result<(), String> {
 }
 
 /// An option as the vectors write it.
-fn option(number: OptionNumber, value: &[u8]) -> Value {
+pub(super) fn option(number: OptionNumber, value: &[u8]) -> Value {
     let text = || Value::from(String::from_utf8_lossy(value));
     let uint = || Value::from(decode_uint(value));
     let (name, value): (&str, Value) = match number {

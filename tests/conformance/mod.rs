@@ -18,5 +18,6 @@ mod observe_rfc7641;
 mod queue_mode_core;
 mod registration_core;
 pub(crate) mod stream;
+mod tcp_vectors;
 mod vector_table;
 mod vectors;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::vectors::{self, Vector};
-use super::{coap_vectors, lwm2m_vectors};
+use super::{coap_vectors, lwm2m_vectors, tcp_vectors};
 
 /// Checks one vector; the error says what is wrong.
 type Check = fn(&Vector) -> Result<(), String>;
@@ -26,9 +26,9 @@ const TABLE: [(&str, usize, RunBy); 22] = [
     ("cbor", 22, CONTENT),
     ("cipher-suite", 3, RunBy::PartStillToCome),
     ("coap", 92, RunBy::Check(coap_vectors::message)),
-    ("coap-tcp", 17, RunBy::PartStillToCome),
-    ("coap-tcp-header", 2, RunBy::PartStillToCome),
-    ("coap-tcp-stream", 2, RunBy::PartStillToCome),
+    ("coap-tcp", 17, RunBy::Check(tcp_vectors::frame)),
+    ("coap-tcp-header", 2, RunBy::Check(tcp_vectors::header)),
+    ("coap-tcp-stream", 2, RunBy::Check(tcp_vectors::stream)),
     ("endpoint-name", 9, RunBy::Check(lwm2m_vectors::endpoint_name)),
     ("execute-args", 15, RunBy::Check(lwm2m_vectors::execute_arguments)),
     ("link-format", 57, RunBy::Check(lwm2m_vectors::links)),
@@ -84,6 +84,21 @@ fn run(kind: &str) {
 #[test]
 fn rfc7252_3_vectors_of_messages() {
     run("coap");
+}
+
+#[test]
+fn rfc8323_3_2_vectors_of_frames() {
+    run("coap-tcp");
+}
+
+#[test]
+fn rfc8323_3_2_vectors_of_first_bytes() {
+    run("coap-tcp-header");
+}
+
+#[test]
+fn rfc8323_3_3_vectors_of_streams() {
+    run("coap-tcp-stream");
 }
 
 #[test]

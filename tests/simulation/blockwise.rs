@@ -70,8 +70,8 @@ usual timers of CoAP (`ack_timeout` 2 s, four retransmissions) and a commit ever
 time, as CoAP wants it. The network loses each datagram with the given probability, in both directions. The table is
 written by a test in virtual time, over 31 seeds each.
 
-A block whose five transmissions all fail is sent once more under a new message id; if that fails too, or the device
-had lost the beginning meanwhile twice, the write ends as `failed` and the device keeps what it had.
+A block whose five transmissions all fail is sent once more under a new message id. If that fails too, or the device
+lost the beginning twice, the write ends as `failed` and the device keeps what it had.
 
 | network | one way | loss | done | median | worst |
 |---|---|---|---|---|---|

@@ -107,9 +107,9 @@ impl StreamEvent {
                     || event.name.as_deref() == Some(device)
             }
             Self::Value { endpoint, .. } => endpoint.as_str() == device,
+            Self::Log(_) => false,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Leshan(event) => event.endpoint == device,
-            Self::Log(_) => false,
             Self::Missed(_) => true,
         }
     }
@@ -212,6 +212,25 @@ pub(super) enum Position {
     Unknown,
 }
 
+/// How many events are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// So many.
+    Known(u64),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Gap {
+    /// The count, where it is known.
+    pub(super) const fn count(self) -> Option<u64> {
+        match self {
+            Self::Known(count) => Some(count),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// What the hub answers.
 #[derive(Debug)]
 pub(super) struct Answered {
@@ -219,8 +238,8 @@ pub(super) struct Answered {
     pub(super) events: Vec<(u64, Arc<StreamEvent>)>,
     /// Where the client stands now.
     pub(super) position: u64,
-    /// Set if events before these are gone; the count where it is known.
-    pub(super) gap: Option<Option<u64>>,
+    /// Set if events before these are gone.
+    pub(super) gap: Option<Gap>,
 }
 
 struct Ask {
@@ -337,10 +356,12 @@ impl Hub {
         let next = self.next_number();
         let (from, gap) = match ask.position {
             Position::Latest | Position::Now => (next, None),
-            Position::Unknown => (self.first, Some(None)),
+            Position::Unknown => (self.first, Some(Gap::Unknown)),
             // A number that was never given is of no run that we know.
-            Position::Behind(number) if number >= next => (self.first, Some(None)),
-            Position::Behind(number) if number + 1 < self.first => (self.first, Some(Some(self.first - number - 1))),
+            Position::Behind(number) if number >= next => (self.first, Some(Gap::Unknown)),
+            Position::Behind(number) if number + 1 < self.first => {
+                (self.first, Some(Gap::Known(self.first - number - 1)))
+            }
             Position::Behind(number) => (number + 1, None),
         };
         let mut position = from.saturating_sub(1);
@@ -422,12 +443,12 @@ mod tests {
         hub.take(values(i64::try_from(MAX_EVENTS).unwrap() + 7));
         assert_eq!((hub.ring.len(), hub.first), (MAX_EVENTS, 8));
         let answered = ask(&mut hub, Position::Behind(2), &Filter::default()).unwrap();
-        assert_eq!((answered.gap, answered.events[0].0), (Some(Some(5)), 8));
+        assert_eq!((answered.gap, answered.events[0].0), (Some(Gap::Known(5)), 8));
         assert_eq!(answered.events.len(), EVENTS_PER_ANSWER);
         assert_eq!(ask(&mut hub, Position::Behind(7), &Filter::default()).unwrap().gap, None);
         for id in ["other-3", "run-99999", "run-", "", "run-x"] {
             let answered = ask(&mut hub, events.position_of(id), &Filter::default()).unwrap();
-            assert_eq!((answered.gap, answered.events[0].0), (Some(None), 8), "{id}");
+            assert_eq!((answered.gap, answered.events[0].0), (Some(Gap::Unknown), 8), "{id}");
         }
     }
 
