@@ -89,6 +89,13 @@ impl LogControl {
         }
     }
 
+    /// A switch of no log, for tests of those who have one.
+    #[cfg(test)]
+    pub(super) fn of_nothing(level: &str) -> Self {
+        let (_, filter) = reload::Layer::new(parse(level).unwrap());
+        Self { filter, configured: level.to_owned(), stream: Arc::new(LogStream::new()) }
+    }
+
     /// The level that the configuration names.
     pub fn configured(&self) -> &str {
         &self.configured

@@ -1,5 +1,7 @@
 //! What the gateway knows of one device beyond its record: what is wanted of it, what it said, and why it is not up.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::core::Core;
@@ -176,7 +178,8 @@ fn diagnosis(device: &Device, services: &Services) -> Json {
         .collect();
     let oldest = device.commands.iter().map(|queued| queued.accepted_at.millis()).min();
     let nat = nat_suspicion(device);
-    let heard_ago = device.heard_at.map(|heard| format_duration(now.saturating_since(heard)));
+    let whole_seconds = |since: Duration| format_duration(Duration::from_secs(since.as_secs()));
+    let heard_ago = device.heard_at.map(|heard| whole_seconds(now.saturating_since(heard)));
     json!({
         "endpoint": device.endpoint.as_str(),
         "name": device.name,

@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod inbound;
 pub mod journal;
 mod leshan;
+mod object_views;
 mod own_endpoints;
 pub mod preview;
 mod queries;

@@ -7,8 +7,10 @@ use super::core::Core;
 use super::devices::device::Device;
 use super::devices::observation::{Phase, Target};
 use super::dispatch::record::Origin;
+use super::object_views::{list_objects, show_object};
 use super::services::Services;
 use super::vocabulary::{Answer, Query, RequestId};
+use crate::model::command::{CommandError, ErrorKind};
 use crate::model::time::WallTime;
 
 impl Core {
@@ -24,6 +26,12 @@ impl Core {
                 Answer::Body(json!({ "items": refused_json(services, None), "next": null }))
             }
             Query::View { device, view } => self.device_view(&device, &view),
+            Query::Objects => Answer::Body(list_objects(&self.services().model)),
+            Query::Object { id, version } => {
+                let message = || format!("there is no definition of object {id} in version '{version}'");
+                let unknown = || Answer::Failed(CommandError::new(ErrorKind::NotFound, message()));
+                show_object(&self.services().model, id, &version).map_or_else(unknown, Answer::Body)
+            }
             Query::Commands { device, status, after, limit } => {
                 self.list_commands(device.as_deref(), status.as_deref(), after.as_deref(), limit)
             }

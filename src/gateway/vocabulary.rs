@@ -292,6 +292,15 @@ pub enum Query {
         /// What to look at.
         view: DeviceView,
     },
+    /// Which objects have a definition, in which versions.
+    Objects,
+    /// The definition of an object.
+    Object {
+        /// Its id.
+        id: u16,
+        /// A version such as `1.1`, or `latest`.
+        version: String,
+    },
     /// A page of commands, waiting ones and those that ended in the last day, the latest first.
     Commands {
         /// Only of this device: name or endpoint.

@@ -364,6 +364,21 @@ fn rfc7959_2_5_a_piece_in_the_middle_that_nobody_answers_has_a_second_try_and_th
 }
 
 #[test]
+fn rfc7959_2_9_2_a_second_try_that_does_not_follow_on_is_there_already_and_the_next_piece_decides() {
+    let mut gateway = Gateway::new();
+    let (_, first) = large_write(&mut gateway);
+    gateway.receive(peer(1), &with_block(answer(&first, Code::CONTINUE), BLOCK1, 0, true, 1024));
+    let second = gateway.next_sent().unwrap();
+    let again = given_up(&mut gateway, &second).expect("a second try");
+    gateway.receive(peer(1), &answer(&again, Code::REQUEST_ENTITY_INCOMPLETE));
+    let third = gateway.next_sent().unwrap();
+    assert_eq!(block(&third, BLOCK1), Some((2, false, 1024)), "only the answers were lost");
+    gateway.receive(peer(1), &answer(&third, Code::REQUEST_ENTITY_INCOMPLETE));
+    let anew = gateway.next_sent().unwrap();
+    assert_eq!(block(&anew, BLOCK1), Some((0, true, 1024)), "the device lost the beginning after all");
+}
+
+#[test]
 fn rfc7959_2_4_a_piece_that_does_not_come_is_asked_for_once_more() {
     let mut gateway = Gateway::new();
     let first = read(&mut gateway);

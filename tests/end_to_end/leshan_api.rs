@@ -335,6 +335,18 @@ fn observations_and_sends_reach_the_event_stream() {
     assert_eq!(leshan.request("DELETE", &path, "", ""), (200, String::new()), "none any more, which is no error");
     assert_eq!(leshan.request("DELETE", &format!("{path}?active"), "", "").0, 404);
 
+    let mut traced = leshan.events(&format!("ep={ENDPOINT}"));
+    leshan.content("3/0/0");
+    let request = traced.next("COAPLOG");
+    assert_eq!(
+        (&request["code"], &request["incoming"], &request["ep"]),
+        (&json!("GET"), &json!(false), &json!(ENDPOINT)),
+        "{request}"
+    );
+    assert!(request["options"].as_str().unwrap().starts_with("Uri-Path: \"3\", \"0\", \"0\""), "{request}");
+    let answer = traced.next("COAPLOG");
+    assert_eq!((&answer["code"], &answer["incoming"]), (&json!("2.05"), &json!(true)), "{answer}");
+
     let mut another = DeviceScript::new("another");
     another = another.with(Path::resource(3, 0, 0), Value::String("x".to_owned()));
     let _another = ScriptedDevice::start(gateway.lwm2m_address(), another);

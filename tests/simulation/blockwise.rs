@@ -70,8 +70,8 @@ usual timers of CoAP (`ack_timeout` 2 s, four retransmissions) and a commit ever
 time, as CoAP wants it. The network loses each datagram with the given probability, in both directions. The table is
 written by a test in virtual time, over 31 seeds each.
 
-A block whose five transmissions all fail is sent once more under a new message id; if that fails too, or the device
-had lost the beginning meanwhile twice, the write ends as `failed` and the device keeps what it had.
+A block whose five transmissions all fail is sent once more under a new message id. If that fails too, or the device
+lost the beginning twice, the write ends as `failed` and the device keeps what it had.
 
 | network | one way | loss | done | median | worst |
 |---|---|---|---|---|---|
@@ -99,4 +99,30 @@ fn the_page_says_how_long_a_large_write_takes() {
         }
     }
     check_page("docs/blockwise.md", &page, "simulation::blockwise::");
+}
+
+#[test]
+fn a_device_gives_and_gets_blocks_of_the_size_that_it_wants() {
+    const TEXT: Path = Path::resource(3, 0, 15);
+    for (exponent, refuses) in [(0, true), (0, false), (4, true), (4, false)] {
+        let mut world = World::new(WorldScript::new(1));
+        let mut script = DeviceScript::new("dev").with_writable(TEXT, Value::String(String::new()));
+        script.block_size_exponent = exponent;
+        script.refuses_larger_blocks = refuses;
+        let address = world.add_device(script);
+        world.run_for(Duration::from_secs(10));
+        for (id, bytes) in [("pieces", 3_000), ("one message", 700)] {
+            let text: String = (0..bytes).map(|position: u32| char::from(b'a' + (position % 26) as u8)).collect();
+            let write = json!({"id": id, "operation": "write", "path": "/3/0/15", "value": text});
+            world.downlink("lwm2m/dev/command", &write.to_string());
+            world.run_for(Duration::from_secs(30));
+            assert_eq!(terminal(&world, "dev", id)["status"], "done", "{exponent} {refuses} {id}");
+            assert_eq!(world.devices[&address].tree().value(&TEXT), Some(&Value::String(text.clone())));
+            let back = format!("{id} back");
+            let read = json!({"id": back, "operation": "read", "path": "/3/0/15"});
+            world.downlink("lwm2m/dev/command", &read.to_string());
+            world.run_for(Duration::from_secs(30));
+            assert_eq!(terminal(&world, "dev", &back)["value"], json!(text), "{exponent} {refuses} {id}");
+        }
+    }
 }

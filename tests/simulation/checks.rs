@@ -37,6 +37,32 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// Cuts the power in rounds at moments that the seed chooses, with the broker away now and then, and checks the end.
+    pub(crate) fn check_over_power_cuts(&mut self, world: &mut World, seed: u64, rounds: u64) {
+        for round in 0..rounds {
+            self.count(world);
+            // Somewhere between the datagram, the commit, the acknowledgement and the broker.
+            let moment = (seed.wrapping_mul(2_654_435_761).wrapping_add(round * 97)) % 400;
+            for _ in 0..moment {
+                world.run_for(Duration::from_millis(1));
+            }
+            self.follow(world);
+            if round % 3 == 1 {
+                world.broker.reachable = !world.broker.reachable;
+            }
+            world.cut_power();
+            world.run_for(Duration::from_millis(700));
+            self.follow(world);
+            world.switch_on();
+            world.run_for(Duration::from_secs(3));
+            self.follow(world);
+        }
+        world.broker.reachable = true;
+        world.run_for(Duration::from_secs(300));
+        self.follow(world);
+        self.check(world);
+    }
+
     pub(super) fn new() -> Self {
         Self {
             next: BTreeMap::new(),

@@ -92,27 +92,7 @@ fn nothing_acknowledged_of_several_paths_is_lost_by_power_cuts() {
         let mut counters = Counters::new();
         let address = counters.add(&mut world, device("dev"));
         world.run_for(Duration::from_secs(20));
-        for round in 0..8_u64 {
-            counters.count(&mut world);
-            let moment = (seed.wrapping_mul(2_654_435_761).wrapping_add(round * 97)) % 400;
-            for _ in 0..moment {
-                world.run_for(Duration::from_millis(1));
-            }
-            counters.follow(&world);
-            if round % 3 == 1 {
-                world.broker.reachable = !world.broker.reachable;
-            }
-            world.cut_power();
-            world.run_for(Duration::from_millis(700));
-            counters.follow(&world);
-            world.switch_on();
-            world.run_for(Duration::from_secs(3));
-            counters.follow(&world);
-        }
-        world.broker.reachable = true;
-        world.run_for(Duration::from_secs(300));
-        counters.follow(&world);
-        counters.check(&world);
+        counters.check_over_power_cuts(&mut world, seed, 8);
         assert!(counters.total() >= 4, "{}", counters.total());
         assert!(is_observed_as_one(&world, address));
         assert_eq!(retained(&world, "lwm2m/dev/state").unwrap()["state"], "online");

@@ -19,28 +19,7 @@ fn nothing_acknowledged_to_a_device_is_lost_by_power_cuts() {
         counters.add(&mut world, counting_device("one"));
         counters.add(&mut world, counting_device("two"));
         world.run_for(Duration::from_secs(20));
-        for round in 0..12_u64 {
-            counters.count(&mut world);
-            // Somewhere between the datagram, the commit, the acknowledgement and the broker.
-            let moment = (seed.wrapping_mul(2_654_435_761).wrapping_add(round * 97)) % 400;
-            for _ in 0..moment {
-                world.run_for(Duration::from_millis(1));
-            }
-            counters.follow(&world);
-            if round % 3 == 1 {
-                world.broker.reachable = !world.broker.reachable;
-            }
-            world.cut_power();
-            world.run_for(Duration::from_millis(700));
-            counters.follow(&world);
-            world.switch_on();
-            world.run_for(Duration::from_secs(3));
-            counters.follow(&world);
-        }
-        world.broker.reachable = true;
-        world.run_for(Duration::from_secs(300));
-        counters.follow(&world);
-        counters.check(&world);
+        counters.check_over_power_cuts(&mut world, seed, 12);
         assert!(counters.total() >= 10, "{}", counters.total());
     });
 }

@@ -185,3 +185,6 @@ impl Shell {
         self.tell(reload::inputs(knowledge));
     }
 }
+
+#[cfg(test)]
+mod tests;

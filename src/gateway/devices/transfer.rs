@@ -3,7 +3,8 @@
 //! Each piece is a request of its own with a token of its own. What leaves is cut as the device wants it: a smaller size
 //! in an answer counts from the next piece on, 4.13 with a smaller size begins anew with that size, 4.08 begins anew
 //! once. What arrives must follow on; a wrong piece or another ETag begins the whole anew once, and nothing is ever
-//! spliced. A piece in the middle that goes unanswered has a second try, unless the operation must not be repeated.
+//! spliced. A piece in the middle that goes unanswered has a second try, unless the operation must not be repeated; 4.08
+//! to that says that the device has it.
 //! One body is bounded by `max_transfer_bytes`, all that arrive together by `max_transfers_bytes`.
 
 use super::Devices;
@@ -148,7 +149,14 @@ fn next_piece(active: &mut ActiveExchange, message: &Message) -> Result<bool, Tr
             Ok(true)
         }
         Code::CONTINUE => Err(TransferError::WrongPiece("2.31 came as the answer to the last block".to_owned())),
+        Code::REQUEST_ENTITY_INCOMPLETE if sending.asked_again && end < sending.body.len() => {
+            // A second try that does not follow on: the device has this piece, and only its answers were lost.
+            sending.offset = end;
+            sending.asked_again = false;
+            Ok(true)
+        }
         Code::REQUEST_ENTITY_INCOMPLETE if !sending.restarted => {
+            sending.asked_again = false;
             sending.offset = 0;
             sending.restarted = true;
             Ok(true)

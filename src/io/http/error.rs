@@ -67,6 +67,7 @@ impl ApiError {
     }
 
     /// The status.
+    #[cfg(test)]
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }

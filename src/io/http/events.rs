@@ -107,9 +107,9 @@ impl StreamEvent {
                     || event.name.as_deref() == Some(device)
             }
             Self::Value { endpoint, .. } => endpoint.as_str() == device,
+            Self::Log(_) => false,
             Self::Result(result) => result.endpoint.as_str() == device,
             Self::Leshan(event) => event.endpoint == device,
-            Self::Log(_) => false,
             Self::Missed(_) => true,
         }
     }
@@ -202,14 +202,31 @@ impl Filter {
 /// Where a client stands: behind the event of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// At the end: only what comes from now on.
-    Latest,
-    /// The same, answered at once with where the end is.
+    /// At the end: answered at once with where that is.
     Now,
     /// Behind an event.
     Behind(u64),
     /// Behind an event of another run, or none that could be: everything there is.
     Unknown,
+}
+
+/// How many events are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// So many.
+    Known(u64),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Gap {
+    /// The count, where it is known.
+    pub(super) const fn count(self) -> Option<u64> {
+        match self {
+            Self::Known(count) => Some(count),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// What the hub answers.
@@ -219,8 +236,8 @@ pub(super) struct Answered {
     pub(super) events: Vec<(u64, Arc<StreamEvent>)>,
     /// Where the client stands now.
     pub(super) position: u64,
-    /// Set if events before these are gone; the count where it is known.
-    pub(super) gap: Option<Option<u64>>,
+    /// Set if events before these are gone.
+    pub(super) gap: Option<Gap>,
 }
 
 struct Ask {
@@ -336,11 +353,13 @@ impl Hub {
     fn answer(&mut self, ask: Ask) {
         let next = self.next_number();
         let (from, gap) = match ask.position {
-            Position::Latest | Position::Now => (next, None),
-            Position::Unknown => (self.first, Some(None)),
+            Position::Now => (next, None),
+            Position::Unknown => (self.first, Some(Gap::Unknown)),
             // A number that was never given is of no run that we know.
-            Position::Behind(number) if number >= next => (self.first, Some(None)),
-            Position::Behind(number) if number + 1 < self.first => (self.first, Some(Some(self.first - number - 1))),
+            Position::Behind(number) if number >= next => (self.first, Some(Gap::Unknown)),
+            Position::Behind(number) if number + 1 < self.first => {
+                (self.first, Some(Gap::Known(self.first - number - 1)))
+            }
             Position::Behind(number) => (number + 1, None),
         };
         let mut position = from.saturating_sub(1);
@@ -401,7 +420,8 @@ mod tests {
         let answered = ask(&mut hub, events.position_of("run-3"), &Filter::default()).unwrap();
         assert_eq!((numbers(&answered), answered.position, answered.gap), (vec![4, 5], 5, None));
         assert!(ask(&mut hub, Position::Behind(5), &Filter::default()).is_none(), "nothing is new");
-        assert!(ask(&mut hub, Position::Latest, &Filter::default()).is_none());
+        let now = ask(&mut hub, Position::Now, &Filter::default()).unwrap();
+        assert_eq!((now.events.len(), now.position, now.gap), (0, 5, None), "who begins hears where the end is");
     }
 
     #[test]
@@ -409,7 +429,7 @@ mod tests {
         let (_sender, _events, mut hub) = hub("run");
         hub.take(values(2));
         let (reply, mut answered) = oneshot::channel();
-        hub.answer(Ask { position: Position::Latest, filter: Arc::default(), reply });
+        hub.answer(Ask { position: Position::Behind(2), filter: Arc::default(), reply });
         assert!(answered.try_recv().is_err());
         hub.take(values(1));
         assert_eq!(numbers(&answered.try_recv().unwrap()), [3]);
@@ -422,12 +442,12 @@ mod tests {
         hub.take(values(i64::try_from(MAX_EVENTS).unwrap() + 7));
         assert_eq!((hub.ring.len(), hub.first), (MAX_EVENTS, 8));
         let answered = ask(&mut hub, Position::Behind(2), &Filter::default()).unwrap();
-        assert_eq!((answered.gap, answered.events[0].0), (Some(Some(5)), 8));
+        assert_eq!((answered.gap, answered.events[0].0), (Some(Gap::Known(5)), 8));
         assert_eq!(answered.events.len(), EVENTS_PER_ANSWER);
         assert_eq!(ask(&mut hub, Position::Behind(7), &Filter::default()).unwrap().gap, None);
         for id in ["other-3", "run-99999", "run-", "", "run-x"] {
             let answered = ask(&mut hub, events.position_of(id), &Filter::default()).unwrap();
-            assert_eq!((answered.gap, answered.events[0].0), (Some(None), 8), "{id}");
+            assert_eq!((answered.gap, answered.events[0].0), (Some(Gap::Unknown), 8), "{id}");
         }
     }
 
@@ -471,7 +491,7 @@ mod tests {
     fn clients_that_are_gone_do_not_pile_up() {
         let (_sender, _events, mut hub) = hub("run");
         for _ in 0..100 {
-            assert!(ask(&mut hub, Position::Latest, &Filter::default()).is_none());
+            assert!(ask(&mut hub, Position::Behind(0), &Filter::default()).is_none());
         }
         assert_eq!(hub.waiting.len(), 1, "each further one makes room for itself");
     }

@@ -77,7 +77,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
             }
             next.run(request).await
         }
-        Err(error) => error,
+        Err(refusal) => *refusal,
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -87,11 +87,11 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
 
 impl Guard {
     /// Who asks; `None` for what needs nobody.
-    fn check(&self, request: &Request) -> Result<Option<Caller>, Response> {
+    fn check(&self, request: &Request) -> Result<Option<Caller>, Box<Response>> {
         if self.tokens.is_empty() {
             check_locality(request.uri(), request.headers(), &self.origins).map_err(|error| {
                 self.count("foreign");
-                error.into_response()
+                Box::new(error.into_response())
             })?;
             return Ok(Some(Caller { role: Role::Admin }));
         }
@@ -105,17 +105,17 @@ impl Guard {
             Admission::Granted(role) => Ok(Some(Caller { role })),
             Admission::Missing => {
                 self.count("no_token");
-                Err(challenge("this needs a token: Authorization: Bearer TOKEN"))
+                Err(Box::new(challenge("this needs a token: Authorization: Bearer TOKEN")))
             }
             Admission::Wrong => {
                 self.count("wrong_token");
-                Err(challenge("this token is not known"))
+                Err(Box::new(challenge("this token is not known")))
             }
             Admission::TooOften(seconds) => {
                 self.count("too_often");
                 let message = format!("too many wrong tokens came from this address; wait {seconds} s");
                 let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message);
-                Err(([(header::RETRY_AFTER, seconds.to_string())], error).into_response())
+                Err(Box::new(([(header::RETRY_AFTER, seconds.to_string())], error).into_response()))
             }
         }
     }

@@ -125,13 +125,14 @@ impl Desk {
                     Some(asked) => self.take(asked),
                     None => return,
                 },
-                answered = self.answers.recv(), if core_lives => match answered {
-                    Some((request, answer)) => self.pass_on(request, answer),
-                    None => {
+                answered = self.answers.recv(), if core_lives => {
+                    if let Some((request, answer)) = answered {
+                        self.pass_on(request, answer);
+                    } else {
                         core_lives = false;
                         self.waiting.clear();
                     }
-                },
+                }
             }
         }
     }

@@ -22,6 +22,12 @@ pub const MAX_BODIES_BYTES: usize = 16 << 20;
 /// How long the body of a request may take; then 408.
 pub const REQUEST_TIME: Duration = Duration::from_secs(20);
 
+/// Items of a page when the request does not say.
+pub(super) const DEFAULT_LIMIT: usize = 100;
+
+/// Most items of a page.
+pub(super) const MAX_LIMIT: usize = 1_000;
+
 /// How long resource routes wait for the result when the request does not say.
 pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
@@ -56,13 +62,14 @@ impl FromRequest<Api> for WholeBody {
     }
 }
 
+fn is_too_long(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<http_body_util::LengthLimitError>()
+}
+
 async fn read_whole(body: Body, within: Duration) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(within, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error))
-            if std::error::Error::source(&error)
-                .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) =>
-        {
+        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(is_too_long) => {
             Err(ApiError::too_large(MAX_BODY_BYTES))
         }
         Ok(Err(error)) => Err(ApiError::unreadable(format!("the body cannot be read: {error}"))),

@@ -65,7 +65,7 @@ pub(super) enum Admission {
 /// All tokens, and who was wrong lately.
 #[derive(Clone)]
 pub(super) struct Tokens {
-    tokens: Arc<[Token]>,
+    known: Arc<[Token]>,
     attempts: Arc<[AtomicU64]>,
     places: RandomState,
     began: Instant,
@@ -74,7 +74,7 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(tokens: Vec<Token>) -> Self {
         Self {
-            tokens: tokens.into(),
+            known: tokens.into(),
             attempts: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
             places: RandomState::new(),
             began: Instant::now(),
@@ -83,7 +83,7 @@ impl Tokens {
 
     /// Whether there are none: everybody on this machine may do everything.
     pub(super) fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.known.is_empty()
     }
 
     /// Looks at the headers of a request from this address.
@@ -101,20 +101,18 @@ impl Tokens {
         let secret = given.to_str().ok().and_then(|given| given.split_once(' '));
         let secret = secret.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
         let Some((_, secret)) = secret else { return Admission::Missing };
-        match self.role_of(secret.trim()) {
-            Some(role) => Admission::Granted(role),
-            None => {
-                self.count_wrong(from, elapsed);
-                Admission::Wrong
-            }
+        if let Some(role) = self.role_of(secret.trim()) {
+            return Admission::Granted(role);
         }
+        self.count_wrong(from, elapsed);
+        Admission::Wrong
     }
 
     /// Compares with every token, whichever fits.
     fn role_of(&self, secret: &str) -> Option<Role> {
         let digest = sha256(secret.as_bytes());
         let mut role = None;
-        for token in self.tokens.iter() {
+        for token in self.known.iter() {
             if openssl::memcmp::eq(&token.digest, &digest) {
                 role = Some(token.role);
             }

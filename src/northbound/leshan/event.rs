@@ -27,6 +27,8 @@ pub enum EventName {
     Send,
     /// The result of a request that waited for its device.
     RequestResponse,
+    /// A message to or from a device.
+    CoapLog,
 }
 
 impl EventName {
@@ -42,6 +44,7 @@ impl EventName {
             Self::Notification => "NOTIFICATION",
             Self::Send => "SEND",
             Self::RequestResponse => "REQUEST_RESPONSE",
+            Self::CoapLog => "COAPLOG",
         }
     }
 }

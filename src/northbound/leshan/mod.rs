@@ -12,6 +12,7 @@
 //! unknown endpoint is 400, times are milliseconds. Only shapes are known here; the core carries commands out as it
 //! does for everybody.
 
+mod coap_log;
 mod event;
 mod node;
 mod registration;

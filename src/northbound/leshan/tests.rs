@@ -631,3 +631,28 @@ fn object_definitions_are_those_of_the_registered_objects() {
     let disable = resources.iter().find(|resource| resource["id"] == 4).unwrap();
     assert_eq!((&disable["operations"], &disable["type"]), (&json!("E"), &json!("none")));
 }
+
+#[test]
+fn traced_messages_are_told_as_leshan_logs_them() {
+    let line = json!({
+        "ts": 5, "direction": "out", "type": "CON", "code": "0.01", "id": 7, "token": "ab",
+        "options": [
+            {"number": 11, "name": "Uri-Path", "value": "3"}, {"number": 11, "name": "Uri-Path", "value": "0"},
+            {"number": 17, "name": "Accept", "value": 112}, {"number": 2049, "value": "ff"}],
+    });
+    let event = Event::coap_log("ep", &line);
+    assert_eq!(event.name.as_str(), "COAPLOG");
+    assert_eq!(
+        event.data,
+        json!({"ep": "ep", "timestamp": 5, "incoming": false, "type": "CON", "code": "GET", "mId": 7, "token": "ab",
+               "options": "Uri-Path: \"3\", \"0\" - Accept: 112 - Unknown (2049): \"ff\""})
+    );
+    let answer = |hex: &str| {
+        let line = json!({"direction": "in", "type": "ACK", "code": "2.05", "options": [], "payload": {"hex": hex}});
+        Event::coap_log("ep", &line).data
+    };
+    assert_eq!((&answer("3235")["payload"], &answer("3235")["code"]), (&json!("25"), &json!("2.05")));
+    assert_eq!((&answer("32ff")["payload"], &answer("32ff")["incoming"]), (&json!("Hex:32ff"), &json!(true)));
+    let empty = Event::coap_log("ep", &json!({"direction": "in", "type": "RST", "code": "0.00", "options": []}));
+    assert!(empty.data.get("code").is_none() && empty.data.get("options").is_none());
+}

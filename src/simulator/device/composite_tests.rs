@@ -229,3 +229,46 @@ fn a_server_that_wants_nothing_stored_does_not_get_what_was_lost() {
         assert_eq!(again.count(), sent_again, "{stores}");
     }
 }
+
+#[test]
+fn whatever_a_request_holds_the_device_goes_on() {
+    let mut device = registered_with(portfolio());
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let patch = br#"[{"n":"/16/0/0/0","vs":"new"},{"n":"/1/0/1","v":60}]"#.to_vec();
+    let templates = [
+        fetch(1, &[TEXT, TEMPERATURE], Some(0)),
+        fetch(2, &[Path::ROOT], None),
+        composite(Code::IPATCH, 3, ContentFormat::SENML_JSON, patch),
+        request(Code::GET, 4, "/3303/0/5700"),
+    ];
+    for round in 0..4_000_u32 {
+        let mut bytes = templates[(round % 4) as usize].encode();
+        for _ in 0..=random.next_u32() % 4 {
+            let at = random.next_u32() as usize % bytes.len();
+            match random.next_u32() % 3 {
+                0 => bytes[at] = random.next_u32() as u8,
+                1 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, random.next_u32() as u8),
+            }
+        }
+        let now = seconds(u64::from(round / 100));
+        device.handle_datagram(now, &bytes);
+        device.handle_timeout(now);
+        sent(&mut device);
+        events(&mut device);
+    }
+    device.restart(seconds(100));
+    let register = only(&mut device);
+    assert_eq!(register.uri_path(), ["rd"]);
+    device.handle_datagram(seconds(100), &answer(&register, Code::CREATED).encode());
+    assert_eq!(ask(&mut device, seconds(101), &fetch(9_999, &[TEMPERATURE], None)).code, Code::CONTENT);
+}
+
+#[test]
+fn a_device_that_is_told_to_bootstrap_says_so_and_begins_anew() {
+    let mut device = registered_with(script().with_executable(Path::resource(1, 0, 9)));
+    assert_eq!(ask(&mut device, seconds(1), &request(Code::POST, 1, "/1/0/9")).code, Code::CHANGED);
+    assert!(events(&mut device).contains(&DeviceEvent::BootstrapTriggered));
+    device.handle_timeout(seconds(2));
+    assert_eq!(only(&mut device).uri_path(), ["rd"]);
+}

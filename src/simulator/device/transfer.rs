@@ -90,6 +90,8 @@ pub(super) fn assemble(slot: &mut Option<IncomingBody>, request: &Message, intak
         return Assembled::Answer(Code::REQUEST_ENTITY_INCOMPLETE);
     };
     if block.offset() != body.bytes.len() {
+        // A stray block is no reason to forget those that fit.
+        *slot = Some(body);
         return Assembled::Answer(Code::REQUEST_ENTITY_INCOMPLETE);
     }
     if body.bytes.len().saturating_add(request.payload.len()) > intake.max_bytes {
@@ -190,6 +192,8 @@ mod tests {
         assert_eq!(assemble(&mut slot, &block(0, true, &[1; 16]), up_to(100)), Assembled::Answer(Code::CONTINUE));
         let gap = assemble(&mut slot, &block(2, false, &[2; 3]), up_to(100));
         assert_eq!(gap, Assembled::Answer(Code::REQUEST_ENTITY_INCOMPLETE));
+        let whole = Assembled::Whole([vec![1; 16], vec![2; 3]].concat());
+        assert_eq!(assemble(&mut slot, &block(1, false, &[2; 3]), up_to(100)), whole, "the beginning is still there");
     }
 
     #[test]

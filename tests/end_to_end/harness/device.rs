@@ -115,7 +115,7 @@ impl DeviceClient {
     }
 }
 
-fn installed_peers() -> PathBuf {
+pub(crate) fn installed_peers() -> PathBuf {
     let place = std::env::var_os("LWM2MQTT_PEERS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"), PathBuf::from);
     assert!(

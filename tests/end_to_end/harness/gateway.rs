@@ -118,7 +118,7 @@ impl Setup {
              [http]\nlisten = \"127.0.0.1:{http}\"\n{http_options}\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"{sink_url}\"\n{sink_options}"
         );
-        for subfolder in ["mappings", "models"] {
+        for subfolder in ["mappings", "models", "conf.d"] {
             fs::create_dir(folder.path().join(subfolder)).expect("a writable folder");
         }
         let gateway = Gateway { folder, lwm2m, http, arguments: self.arguments, process: None };
@@ -280,12 +280,18 @@ impl Gateway {
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
+    /// The status and JSON that it answers to a request with a body.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let (status, body) = ask(self.http_address(), method, path, &body.to_string()).expect("an answer over HTTP");
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
     /// The status and body that its HTTP API answers.
     pub(crate) fn get_text(&self, path: &str) -> (u16, String) {
         get(self.http_address(), path).expect("an answer over HTTP")
     }
 
-    fn http_address(&self) -> SocketAddr {
+    pub(crate) fn http_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.http))
     }
 
@@ -296,14 +302,20 @@ impl Gateway {
 }
 
 /// The release binary where the whole run built one, else the one that came with these tests.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("LWM2MQTT_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lwm2mqtt")), PathBuf::from)
 }
 
 fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    ask(address, "GET", path, "")
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT).ok()?;
     stream.set_read_timeout(Some(HTTP_TIMEOUT)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}");
+    write!(stream, "{head}\r\n\r\n{body}").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -10,14 +10,17 @@ mod notifying_device;
 mod ports;
 mod process;
 mod scripted_device;
+mod simulated;
 mod stream_device;
 
-pub(crate) use device::{DeviceClient, Library};
-pub(crate) use gateway::{Gateway, Setup};
+pub(crate) use device::{DeviceClient, Library, installed_peers};
+pub(crate) use gateway::{Gateway, Setup, binary};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
+pub(crate) use process::{Process, poll};
 pub(crate) use scripted_device::ScriptedDevice;
+pub(crate) use simulated::SimulatedDevices;
 pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, StreamDevice};
 
 use std::time::Duration;

@@ -82,7 +82,7 @@ async fn answer(leshan: &Leshan, request: Request) -> Result<Response, Early> {
             let known = known(leshan, &endpoint).await?;
             Json(specifications(&known.types())).into_response()
         }
-        Route::Events => stream::follow(&leshan.api, &parameters).await?,
+        Route::Events => stream::follow(&leshan.api, caller, &parameters).await?,
         Route::Credentials => Json(json!([])).into_response(),
         Route::OwnSecurity => Json(json!({})).into_response(),
         Route::OwnEndpoints => Json((*leshan.endpoints).clone()).into_response(),

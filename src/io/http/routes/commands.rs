@@ -16,18 +16,23 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Api, own};
+use super::{Api, JsonResponse, own};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
 use crate::io::http::guard::Caller;
 use crate::io::http::outcome::{accepted, no_result_yet, response_of};
-use crate::io::http::request::{DEFAULT_WAIT, JsonObject, Parameters, Segments};
+use crate::io::http::request::{DEFAULT_LIMIT, DEFAULT_WAIT, JsonObject, MAX_LIMIT, Parameters, Segments};
+use crate::io::http::schema;
+use crate::io::http::schema::{CommandBody, CommandOptions, CommandStatus, Page};
 use crate::model::command::CommandResult;
 use crate::model::units::format_duration;
 
 /// What every request that becomes a command may say beside what it is about.
 pub(super) const OPTIONS: &[&str] = &["id", "format", "ttl", "timeout", "priority", "not_before", "when_asleep"];
+
+/// The words for how a command stands or ended.
+const STATUSES: [&str; 7] = ["accepted", "queued", "done", "failed", "expired", "cancelled", "unknown"];
 
 /// How long a request is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,10 @@ impl Hold {
     }
 }
 
+#[utoipa::path(post, path = "/api/v1/devices/{device}/commands", operation_id = "send_command", tag = "commands",
+    params(("device" = String, Path, description = "Name or endpoint"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$")),
+    request_body = CommandBody,
+    responses((status = 200, description = "Done", body = schema::CommandResult), (status = 202, description = "Waits for a device that sleeps", body = schema::CommandResult), (status = 201, description = "Created", body = schema::CommandResult)))]
 pub(super) async fn send(
     State(api): State<Api>,
     caller: Caller,
@@ -63,6 +72,10 @@ pub(super) async fn send(
     run(&api, &device, Value::Object(body), caller.role(), hold).await
 }
 
+#[utoipa::path(post, path = "/api/v1/devices/{device}/bootstrap", operation_id = "request_bootstrap", tag = "commands",
+    params(("device" = String, Path, description = "Name or endpoint"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$")),
+    request_body = Option<CommandOptions>,
+    responses((status = 200, description = "Done", body = schema::CommandResult), (status = 202, description = "Waits for a device that sleeps", body = schema::CommandResult)))]
 pub(super) async fn bootstrap(
     State(api): State<Api>,
     caller: Caller,
@@ -74,6 +87,56 @@ pub(super) async fn bootstrap(
     let mut command = body.with_fields(OPTIONS)?;
     command.insert("operation".to_owned(), "bootstrap".into());
     run(&api, &device, Value::Object(command), caller.role(), hold_of_resource(&parameters)?).await
+}
+
+#[utoipa::path(get, path = "/api/v1/commands", operation_id = "list_commands", tag = "commands",
+    params(("device" = Option<String>, Query, description = "Name or endpoint"), ("status" = Option<CommandStatus>, Query), ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
+    responses((status = 200, description = "Commands, the latest first", body = Page<schema::CommandResult>)))]
+pub(super) async fn list(State(api): State<Api>, _caller: Caller, parameters: Parameters) -> JsonResponse {
+    let text = |name| parameters.get(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let status = text("status");
+    if let Some(status) = &status
+        && !STATUSES.contains(&status.as_str())
+    {
+        return Err(ApiError::invalid("status", format!("is none of {}", STATUSES.join(", "))));
+    }
+    let limit = parameters.count("limit", DEFAULT_LIMIT, MAX_LIMIT)?;
+    let device = text("device");
+    let named = device.clone().unwrap_or_default();
+    api.body_of(Query::Commands { device, status, after: text("after"), limit }, &named).await.map(Json)
+}
+
+#[utoipa::path(get, path = "/api/v1/commands/{id}", operation_id = "get_command", tag = "commands",
+    params(("id" = String, Path), ("device" = Option<String>, Query, description = "Where several devices have this id")),
+    responses((status = 200, description = "How it stands or ended", body = schema::CommandResult)))]
+pub(super) async fn one(
+    State(api): State<Api>,
+    _caller: Caller,
+    Segments(id): Segments<String>,
+    parameters: Parameters,
+) -> JsonResponse {
+    let device = parameters.get("device").map(str::to_owned);
+    api.body_of(Query::CommandOf { id, device }, "").await.map(Json)
+}
+
+#[utoipa::path(delete, path = "/api/v1/commands/{id}", operation_id = "cancel_command", tag = "commands",
+    params(("id" = String, Path), ("device" = Option<String>, Query, description = "Where several devices have this id")),
+    responses((status = 200, description = "Withdrawn", body = schema::CommandResult)))]
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+    parameters: Parameters,
+) -> Result<Response, ApiError> {
+    caller.demand(Role::Operator)?;
+    let device = parameters.get("device").map(str::to_owned);
+    let query = Query::CancelCommand { id: id.clone(), device: device.clone(), role: caller.role() };
+    let cancelled = follow(&api, query, "", Hold::Result(DEFAULT_WAIT)).await?;
+    if !cancelled.status().is_success() {
+        return Ok(cancelled);
+    }
+    // What became of the command says more than what became of the wish.
+    api.body_of(Query::CommandOf { id, device }, "").await.map(|body| Json(body).into_response())
 }
 
 /// How long a route holds that answers with the result.

@@ -33,20 +33,28 @@ struct Reader {
     _place: OwnedSemaphorePermit,
 }
 
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "follow_events", tag = "events",
+    params(("device" = Option<String>, Query), ("type" = Option<String>, Query, description = "Types, separated by commas"), ("Last-Event-ID" = Option<String>, Header, description = "Replays what came behind this event")),
+    responses((status = 200, description = "Server-Sent Events without end", body = String, content_type = "text/event-stream")))]
 pub(super) async fn follow(
     State(api): State<Api>,
     _caller: Caller,
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: false };
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
-    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: false };
+    let filter = Arc::new(filter);
     let position = match headers.get("last-event-id") {
-        None => Position::Latest,
         Some(id) => api.events.position_of(id.to_str().unwrap_or_default()),
+        None => {
+            // Where the end is now: what comes while the response begins is not lost.
+            let now = api.events.next(Position::Now, &filter).await;
+            Position::Behind(now.ok_or_else(|| ApiError::busy("the gateway is stopping"))?.position)
+        }
     };
-    let reader = Reader { events: api.events.clone(), filter: Arc::new(filter), position, _place: place };
+    let reader = Reader { events: api.events.clone(), filter, position, _place: place };
     let hello = stream::once(async { Event::default().comment("connected").retry(RETRY) });
     let answers = stream::unfold(reader, async |mut reader| {
         let answered = reader.events.next(reader.position, &reader.filter).await?;
@@ -60,9 +68,9 @@ pub(super) async fn follow(
 
 fn shown(events: &Events, answered: &Answered) -> Vec<Event> {
     let mut all = Vec::with_capacity(answered.events.len() + 1);
-    if let Some(count) = answered.gap {
+    if let Some(gap) = answered.gap {
         let message = "what came behind this id is not kept any more; lists tell how things stand";
-        all.push(event("missed", &missed(count, message)));
+        all.push(event("missed", &missed(gap.count(), message)));
     }
     for (number, told) in &answered.events {
         all.push(event(told.kind(), &told.data()).id(events.id_of(*number)));

@@ -3,6 +3,7 @@
 mod commands;
 mod devices;
 mod events;
+mod files;
 mod gateway;
 mod own;
 mod resources;
@@ -15,16 +16,20 @@ use axum::Json;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::{Info, OpenApi, Paths};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::error::ApiError;
 use super::events::{Events, MAX_STREAMS};
 use super::guard::{Guard, guard};
+use super::openapi;
 use super::question::Asker;
-use super::request::body_permits;
+use super::request::{DEFAULT_LIMIT, MAX_LIMIT, Parameters, body_permits};
 use super::tokens::Tokens;
 use super::trace::Gallery;
 use crate::gateway::configuration::Role;
@@ -85,30 +90,49 @@ impl Api {
 pub(super) fn router(api: Api, access: Access) -> Router {
     let guarding = access.guard(&api.metrics);
     let origins = access.origins;
-    let router = Router::new()
-        .route("/healthz", get(gateway::health))
-        .route("/readyz", get(gateway::ready))
-        .route("/metrics", get(gateway::metrics_page))
-        .route("/api/v1", get(gateway::links))
-        .route("/api/v1/devices", get(devices::list))
-        .route("/api/v1/devices/{device}", get(devices::one).patch(devices::change).delete(devices::remove))
-        .route("/api/v1/devices/{device}/values", get(devices::values))
-        .route("/api/v1/devices/{device}/values/{key}", get(devices::value).put(devices::set_value))
-        .route("/api/v1/devices/{device}/unmapped", get(devices::unmapped))
-        .route("/api/v1/devices/{device}/commands", post(commands::send))
-        .route("/api/v1/devices/{device}/bootstrap", post(commands::bootstrap))
-        .route(
-            "/api/v1/devices/{device}/resources/{*path}",
-            get(resources::read)
-                .put(resources::write)
-                .patch(resources::update)
-                .post(resources::create_or_execute)
-                .delete(resources::delete),
-        )
-        .route("/api/v1/devices/{device}/trace", get(trace::follow))
-        .route("/api/v1/refused", get(gateway::refused))
-        .route("/api/v1/events", get(events::follow))
-        .route("/api/v1/permit_join", post(gateway::permit_join))
+    let (router, described) = OpenApiRouter::with_openapi(OpenApi::new(Info::new("", ""), Paths::new()))
+        .routes(routes!(gateway::health))
+        .routes(routes!(gateway::ready))
+        .routes(routes!(gateway::metrics_page))
+        .routes(routes!(gateway::links))
+        .routes(routes!(gateway::refused))
+        .routes(routes!(gateway::permit_join))
+        .routes(routes!(gateway::log_level))
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::one, devices::change, devices::remove))
+        .routes(routes!(devices::values))
+        .routes(routes!(devices::value, devices::set_value))
+        .routes(routes!(devices::unmapped))
+        .routes(routes!(devices::twin))
+        .routes(routes!(devices::observations))
+        .routes(routes!(devices::plan))
+        .routes(routes!(devices::diagnosis))
+        .routes(routes!(commands::send))
+        .routes(routes!(commands::bootstrap))
+        .routes(routes!(commands::list))
+        .routes(routes!(commands::one, commands::cancel))
+        .routes(routes!(
+            resources::read,
+            resources::write,
+            resources::update,
+            resources::create_or_execute,
+            resources::delete
+        ))
+        .routes(routes!(events::follow))
+        .routes(routes!(trace::follow))
+        .routes(routes!(files::list_mappings))
+        .routes(routes!(files::get_mapping, files::put_mapping, files::delete_mapping))
+        .routes(routes!(files::list_models))
+        .routes(routes!(files::get_model, files::put_model, files::delete_model))
+        .routes(routes!(files::list_objects))
+        .routes(routes!(files::get_object))
+        .routes(routes!(files::get_config))
+        .routes(routes!(files::reload))
+        .routes(routes!(files::restart))
+        .split_for_parts();
+    let document = openapi::document(&described);
+    let router = router
+        .route(openapi::PATH, get(async move || Json(document)))
         .fallback(own::serve)
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let message = format!("{} does not take {method}; the Allow header names what it takes", uri.path());
@@ -136,3 +160,22 @@ fn cross_origin(origins: &[String]) -> CorsLayer {
 }
 
 type JsonResponse = Result<Json<Value>, ApiError>;
+
+/// A page of a list that the core answers as a whole, searched by one of its fields. The cursor counts what was passed.
+fn page_of(mut answer: Value, parameters: &Parameters, searched: &str) -> JsonResponse {
+    let limit = parameters.count("limit", DEFAULT_LIMIT, MAX_LIMIT)?;
+    let passed: usize = match parameters.get("after").filter(|after| !after.is_empty()) {
+        None => 0,
+        Some(after) => after.parse().map_err(|_| ApiError::invalid("after", "is no cursor of this list"))?,
+    };
+    let mut items = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    if let Some(search) = parameters.get("q").filter(|search| !search.is_empty()) {
+        items.retain(|item| item[searched].as_str().is_some_and(|text| text.contains(search)));
+    }
+    let end = passed.saturating_add(limit);
+    let next = (items.len() > end).then(|| end.to_string());
+    items = items.into_iter().skip(passed).take(limit).collect();
+    answer["items"] = items.into();
+    answer["next"] = next.into();
+    Ok(Json(answer))
+}

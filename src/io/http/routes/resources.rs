@@ -1,28 +1,43 @@
 //! Resources of a device, by their path: each method is the operation that it sounds like.
 
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use super::Api;
 use super::commands::{OPTIONS, command_of, hold_of_resource, run};
 use crate::gateway::configuration::Role;
+use crate::gateway::vocabulary::{DeviceView, Query};
 use crate::io::http::error::ApiError;
 use crate::io::http::guard::Caller;
 use crate::io::http::request::{JsonObject, Parameters, Segments};
+use crate::io::http::schema::{AnyJson, CommandResult, CreateOrExecuteBody, WriteBody};
 
 type Target = Segments<(String, String)>;
 
+#[utoipa::path(get, path = "/api/v1/devices/{device}/resources/{*path}", operation_id = "read_resource", tag = "resources",
+    params(("device" = String, Path, description = "Name or endpoint"), ("path" = String, Path, description = "Numbers or names, such as 3303/0/5700"), ("format" = Option<String>, Query, description = "Content format by name or number"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$"), ("cached" = Option<bool>, Query, description = "The last known value, without asking the device")),
+    responses((status = 200, description = "Done", body = AnyJson), (status = 202, description = "Waits for a device that sleeps", body = CommandResult)))]
 pub(super) async fn read(
     State(api): State<Api>,
     _caller: Caller,
     Segments((device, path)): Target,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
+    if parameters.flag("cached")? {
+        let view = DeviceView::Cached { path: format!("/{path}") };
+        let body = api.body_of(Query::View { device: device.clone(), view }, &device).await?;
+        return Ok(Json(body).into_response());
+    }
     // Looking is what a viewer may do; towards the core every command is one of an operator.
     run(&api, &device, command_of("read", &path, &parameters), Role::Operator, hold_of_resource(&parameters)?).await
 }
 
+#[utoipa::path(put, path = "/api/v1/devices/{device}/resources/{*path}", operation_id = "write_resource", tag = "resources",
+    params(("device" = String, Path, description = "Name or endpoint"), ("path" = String, Path, description = "Numbers or names, such as 3303/0/5700"), ("format" = Option<String>, Query, description = "Content format by name or number"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$")),
+    request_body = WriteBody,
+    responses((status = 200, description = "Done", body = CommandResult), (status = 202, description = "Waits for a device that sleeps", body = CommandResult)))]
 pub(super) async fn write(
     State(api): State<Api>,
     caller: Caller,
@@ -34,6 +49,10 @@ pub(super) async fn write(
     with_body(&api, &device, command_of("write", &path, &parameters), body, &parameters, caller).await
 }
 
+#[utoipa::path(patch, path = "/api/v1/devices/{device}/resources/{*path}", operation_id = "update_resource", tag = "resources",
+    params(("device" = String, Path, description = "Name or endpoint"), ("path" = String, Path, description = "Numbers or names, such as 3303/0/5700"), ("format" = Option<String>, Query, description = "Content format by name or number"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$")),
+    request_body = WriteBody,
+    responses((status = 200, description = "Done", body = CommandResult), (status = 202, description = "Waits for a device that sleeps", body = CommandResult)))]
 pub(super) async fn update(
     State(api): State<Api>,
     caller: Caller,
@@ -45,6 +64,10 @@ pub(super) async fn update(
     with_body(&api, &device, command_of("write_update", &path, &parameters), body, &parameters, caller).await
 }
 
+#[utoipa::path(post, path = "/api/v1/devices/{device}/resources/{*path}", operation_id = "create_or_execute", tag = "resources",
+    params(("device" = String, Path, description = "Name or endpoint"), ("path" = String, Path, description = "Numbers or names, such as 3303/0/5700"), ("format" = Option<String>, Query, description = "Content format by name or number"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$")),
+    request_body = Option<CreateOrExecuteBody>,
+    responses((status = 200, description = "Done", body = CommandResult), (status = 202, description = "Waits for a device that sleeps", body = CommandResult), (status = 201, description = "Created", body = CommandResult)))]
 pub(super) async fn create_or_execute(
     State(api): State<Api>,
     caller: Caller,
@@ -63,6 +86,9 @@ pub(super) async fn create_or_execute(
     with_body(&api, &device, command_of(operation, &path, &parameters), body, &parameters, caller).await
 }
 
+#[utoipa::path(delete, path = "/api/v1/devices/{device}/resources/{*path}", operation_id = "delete_resource", tag = "resources",
+    params(("device" = String, Path, description = "Name or endpoint"), ("path" = String, Path, description = "Numbers or names, such as 3303/0/5700"), ("wait" = Option<String>, Query, description = "How long to hold for the result, such as 10s", pattern = "^[0-9]{1,2}s$")),
+    responses((status = 200, description = "Done", body = CommandResult), (status = 202, description = "Waits for a device that sleeps", body = CommandResult)))]
 pub(super) async fn delete(
     State(api): State<Api>,
     caller: Caller,

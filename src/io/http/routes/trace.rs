@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::Api;
 use crate::gateway::configuration::Role;
 use crate::io::http::error::ApiError;
 use crate::io::http::guard::Caller;
-use crate::io::http::request::Parameters;
+use crate::io::http::request::{Parameters, Segments};
 use crate::io::http::trace::{Heard, Onlooker};
 use crate::model::units::parse_duration;
 
@@ -30,10 +30,13 @@ struct Reader {
     _place: OwnedSemaphorePermit,
 }
 
+#[utoipa::path(get, path = "/api/v1/devices/{device}/trace", operation_id = "trace_device", tag = "events",
+    params(("device" = String, Path, description = "Name or endpoint"), ("for" = Option<String>, Query, description = "How long, such as 5m")),
+    responses((status = 200, description = "Server-Sent Events until the time is over", body = String, content_type = "text/event-stream")))]
 pub(super) async fn follow(
     State(api): State<Api>,
     caller: Caller,
-    Path(device): Path<String>,
+    Segments(device): Segments<String>,
     parameters: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     caller.demand(Role::Operator)?;
