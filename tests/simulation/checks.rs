@@ -77,6 +77,17 @@ impl Counters {
     pub(super) fn add(&mut self, world: &mut World, script: DeviceScript) -> SocketAddr {
         let endpoint = script.endpoint.clone();
         let address = world.add_device(script);
+        self.know(address, endpoint)
+    }
+
+    /// The same on TCP.
+    pub(super) fn add_streamed(&mut self, world: &mut World, script: DeviceScript) -> SocketAddr {
+        let endpoint = script.endpoint.clone();
+        let address = world.add_streamed_device(script);
+        self.know(address, endpoint)
+    }
+
+    fn know(&mut self, address: SocketAddr, endpoint: String) -> SocketAddr {
         self.endpoints.insert(address, endpoint);
         self.next.insert(address, 1);
         address

@@ -202,9 +202,7 @@ impl Filter {
 /// Where a client stands: behind the event of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// At the end: only what comes from now on.
-    Latest,
-    /// The same, answered at once with where the end is.
+    /// At the end: answered at once with where that is.
     Now,
     /// Behind an event.
     Behind(u64),
@@ -355,7 +353,7 @@ impl Hub {
     fn answer(&mut self, ask: Ask) {
         let next = self.next_number();
         let (from, gap) = match ask.position {
-            Position::Latest | Position::Now => (next, None),
+            Position::Now => (next, None),
             Position::Unknown => (self.first, Some(Gap::Unknown)),
             // A number that was never given is of no run that we know.
             Position::Behind(number) if number >= next => (self.first, Some(Gap::Unknown)),
@@ -422,7 +420,8 @@ mod tests {
         let answered = ask(&mut hub, events.position_of("run-3"), &Filter::default()).unwrap();
         assert_eq!((numbers(&answered), answered.position, answered.gap), (vec![4, 5], 5, None));
         assert!(ask(&mut hub, Position::Behind(5), &Filter::default()).is_none(), "nothing is new");
-        assert!(ask(&mut hub, Position::Latest, &Filter::default()).is_none());
+        let now = ask(&mut hub, Position::Now, &Filter::default()).unwrap();
+        assert_eq!((now.events.len(), now.position, now.gap), (0, 5, None), "who begins hears where the end is");
     }
 
     #[test]
@@ -430,7 +429,7 @@ mod tests {
         let (_sender, _events, mut hub) = hub("run");
         hub.take(values(2));
         let (reply, mut answered) = oneshot::channel();
-        hub.answer(Ask { position: Position::Latest, filter: Arc::default(), reply });
+        hub.answer(Ask { position: Position::Behind(2), filter: Arc::default(), reply });
         assert!(answered.try_recv().is_err());
         hub.take(values(1));
         assert_eq!(numbers(&answered.try_recv().unwrap()), [3]);
@@ -492,7 +491,7 @@ mod tests {
     fn clients_that_are_gone_do_not_pile_up() {
         let (_sender, _events, mut hub) = hub("run");
         for _ in 0..100 {
-            assert!(ask(&mut hub, Position::Latest, &Filter::default()).is_none());
+            assert!(ask(&mut hub, Position::Behind(0), &Filter::default()).is_none());
         }
         assert_eq!(hub.waiting.len(), 1, "each further one makes room for itself");
     }

@@ -43,13 +43,18 @@ pub(super) async fn follow(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: false };
-    let position = match headers.get("last-event-id") {
-        None => Position::Latest,
-        Some(id) => api.events.position_of(id.to_str().unwrap_or_default()),
-    };
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
-    let reader = Reader { events: api.events.clone(), filter: Arc::new(filter), position, _place: place };
+    let filter = Arc::new(filter);
+    let position = match headers.get("last-event-id") {
+        Some(id) => api.events.position_of(id.to_str().unwrap_or_default()),
+        None => {
+            // Where the end is now: what comes while the response begins is not lost.
+            let now = api.events.next(Position::Now, &filter).await;
+            Position::Behind(now.ok_or_else(|| ApiError::busy("the gateway is stopping"))?.position)
+        }
+    };
+    let reader = Reader { events: api.events.clone(), filter, position, _place: place };
     let hello = stream::once(async { Event::default().comment("connected").retry(RETRY) });
     let answers = stream::unfold(reader, async |mut reader| {
         let answered = reader.events.next(reader.position, &reader.filter).await?;
