@@ -276,3 +276,49 @@ fn a_body_that_never_ends_is_a_timeout() {
     assert_error(&exchange(address, head.as_bytes()).unwrap(), 408, "timeout");
     server.stop();
 }
+
+#[test]
+fn the_openapi_document_describes_what_is_linked_and_names_no_operation_twice() {
+    let (server, address) = start(echo);
+    let document = json_of(&get(address, "/api/openapi.json"));
+    assert_eq!(document["openapi"], "3.1.0");
+    let links = json_of(&get(address, "/api/v1"));
+    let linked: std::collections::BTreeSet<&str> =
+        links["links"].as_object().unwrap().values().filter_map(Value::as_str).collect();
+    let paths = document["paths"].as_object().unwrap();
+    for path in paths.keys().filter(|path| *path != "/api/v1") {
+        assert!(linked.contains(path.as_str()), "{path} is not linked");
+    }
+    let described = |path: &&str| !paths.contains_key(*path) && *path != "/api/openapi.json";
+    assert_eq!(linked.iter().copied().find(described), None, "linked and not described");
+    let mut names = std::collections::BTreeSet::new();
+    for operation in paths.values().flat_map(|item| item.as_object().unwrap().values()) {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name.to_owned()), "{name} stands twice");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name} has no success");
+    }
+    let text = document.to_string();
+    for (position, _) in text.match_indices("#/components/schemas/") {
+        let name = text[position + "#/components/schemas/".len()..].split('"').next().unwrap();
+        assert!(!document["components"]["schemas"][name].is_null(), "{name} is not described");
+    }
+    server.stop();
+}
+
+#[test]
+fn lists_are_paged_and_searched() {
+    let (server, address) = start(|_| {
+        let items: Vec<Value> = (0..5).map(|n| json!({ "path": format!("/3303/{n}/5700") })).collect();
+        Answer::Body(json!({ "items": items, "next": null }))
+    });
+    let page = |query: &str| json_of(&get(address, &format!("/api/v1/devices/d/unmapped?{query}")));
+    let first = page("limit=2");
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["next"]), (2, &json!("2")));
+    let last = page("limit=3&after=2");
+    assert_eq!((&last["items"][0]["path"], &last["next"]), (&json!("/3303/2/5700"), &Value::Null));
+    assert_eq!(page("q=/3303/4")["items"].as_array().unwrap().len(), 1);
+    let wrong = get(address, "/api/v1/devices/d/unmapped?after=x");
+    assert_error(&wrong, 400, "invalid");
+    server.stop();
+}
