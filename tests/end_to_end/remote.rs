@@ -139,14 +139,14 @@ fn a_dry_run_tells_which_observations_would_change_and_putting_changes_them() {
     let slower = json!({ "file": "temperature.toml", "text": SLOWER, "dry_run": true });
     let tried = done(&broker, &mut cloud, "mapping/put", slower.clone());
     assert_eq!((&tried["accepted"], &tried["problems"][0]["severity"]), (&json!(true), &json!("warning")), "{tried}");
-    let changes = &tried["observations"];
+    let observations = &tried["observations"];
     assert_eq!(
-        (&changes["changed"], &changes["made"], &changes["ended"]),
+        (&observations["changed"], &observations["made"], &observations["ended"]),
         (&json!(1), &json!(0), &json!(0)),
         "{tried}"
     );
-    assert_eq!(changes["devices"][0]["endpoint"], "thermometer", "{tried}");
-    let changed = &changes["devices"][0]["changed"][0];
+    assert_eq!(observations["devices"][0]["endpoint"], "thermometer", "{tried}");
+    let changed = &observations["devices"][0]["changed"][0];
     assert_eq!(changed["path"], "/3303/0/5700", "{tried}");
     assert_eq!((&changed["attributes"]["pmin"], &changed["attributes"]["pmax"]), (&json!(7), &json!(77)), "{tried}");
     active("/3303/0/5700", &changed["now"]);
