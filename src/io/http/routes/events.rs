@@ -46,13 +46,12 @@ pub(super) async fn follow(
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
     let filter = Arc::new(filter);
-    let position = match headers.get("last-event-id") {
-        Some(id) => api.events.position_of(id.to_str().unwrap_or_default()),
-        None => {
-            // Where the end is now: what comes while the response begins is not lost.
-            let now = api.events.next(Position::Now, &filter).await;
-            Position::Behind(now.ok_or_else(|| ApiError::busy("the gateway is stopping"))?.position)
-        }
+    let position = if let Some(id) = headers.get("last-event-id") {
+        api.events.position_of(id.to_str().unwrap_or_default())
+    } else {
+        // Where the end is now: what comes while the response begins is not lost.
+        let now = api.events.next(Position::Now, &filter).await;
+        Position::Behind(now.ok_or_else(|| ApiError::busy("the gateway is stopping"))?.position)
     };
     let reader = Reader { events: api.events.clone(), filter, position, _place: place };
     let hello = stream::once(async { Event::default().comment("connected").retry(RETRY) });
