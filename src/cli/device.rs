@@ -144,9 +144,8 @@ fn diagnosed(diagnosis: &Json, now: WallTime) -> String {
     for key in ["summary", "explanation"] {
         match &diagnosis[key] {
             Json::Array(sentences) => lines.extend(sentences.iter().map(|one| format!("  {}", words_of(one)))),
-            other => {
-                lines.extend(Some(words_of(other)).filter(|words| !words.is_empty()).map(|one| format!("  {one}")))
-            }
+            Json::Null => {}
+            other => lines.push(format!("  {}", words_of(other))),
         }
     }
     let waiting = diagnosis["queue"].get("waiting").unwrap_or(&diagnosis["pending_commands"]);

@@ -96,20 +96,19 @@ fn keep<W: io::Write>(line: &Json, capture: &mut Capture<W>) -> io::Result<()> {
 fn shown(line: &Json) -> String {
     let ts = WallTime::from_millis(line["ts"].as_i64().unwrap_or_default());
     let arrow = if line["direction"] == "in" { "<-" } else { "->" };
-    let mut text = format!("{} {arrow} {}", ts.to_rfc3339(), line["summary"].as_str().unwrap_or_default());
-    if let Some(left_out) = line["left_out"].as_u64() {
-        text.push_str(&format!(" ({left_out} messages before it were left out)"));
-    }
-    let payload = &line["payload"];
+    let left_out = line["left_out"].as_u64();
+    let left_out = left_out.map(|count| format!(" ({count} messages before it were left out)")).unwrap_or_default();
+    let summary = line["summary"].as_str().unwrap_or_default();
+    let mut lines = vec![format!("{} {arrow} {summary}{left_out}", ts.to_rfc3339())];
     for key in ["content", "content_cut", "text", "hex", "hidden"] {
-        match &payload[key] {
+        match &line["payload"][key] {
             Json::Null => {}
-            Json::String(words) if key == "hidden" => text.push_str(&format!("\n      (hidden: {words})")),
-            Json::String(words) => text.push_str(&format!("\n      {words}")),
-            other => text.push_str(&format!("\n      {other}")),
+            Json::String(words) if key == "hidden" => lines.push(format!("      (hidden: {words})")),
+            Json::String(words) => lines.push(format!("      {words}")),
+            other => lines.push(format!("      {other}")),
         }
     }
-    text
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -139,7 +138,6 @@ mod tests {
         }
         let event = ServerSentEvent { kind: "missed".to_owned(), data: "{\"count\":4}".to_owned() };
         tell(&event, false, &mut capture, &mut terminal).unwrap();
-        drop(capture);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(" <- ACK empty [0x12ab]\n      {\"values\":{\"/3303/0/5700\":21.5}}\n"), "{text}");
         assert!(text.contains(" -> ACK empty"), "{text}");

@@ -60,7 +60,7 @@ impl StreamTask {
         let mut end = None;
         let start = self.fleet.next_deadline().map_or(self.clock.start, |at| self.clock.at(at));
         let mut next = start;
-        let mut was_connected = false;
+        let mut connections = 0;
         loop {
             tokio::select! {
                 () = sleep_until(next) => {}
@@ -68,11 +68,11 @@ impl StreamTask {
             }
             next = TokioInstant::now() + RECONNECT;
             let Ok(stream) = self.connect().await else { continue };
-            let mut connection = (stream, StreamAdapter::new(self.clock.now()));
-            if was_connected {
+            let mut connection = (stream, StreamAdapter::new(self.clock.now(), connections));
+            if connections > 0 {
                 self.fleet.reconnected(self.clock.now(), 0);
             }
-            was_connected = true;
+            connections += 1;
             if self.serve(&mut connection, &mut stopped, &mut end).await == Ended::Finished {
                 let registered = self.fleet.registered() as u64;
                 let statistics = self.fleet.statistics().clone();

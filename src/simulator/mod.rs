@@ -16,6 +16,7 @@ mod send_pack;
 pub mod statistics;
 pub mod store;
 pub mod stream;
+pub mod stream_network;
 mod transmission;
 pub mod tree;
 mod walk;

@@ -15,6 +15,9 @@ use crate::protocol::coap::signalling::Signal;
 /// The longest message that a simulated device takes.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
+/// Distance between the first message ids of two connections of a device.
+const ID_STEP: u64 = 4_001;
+
 /// One connection of one device, beside the device.
 #[derive(Debug)]
 pub struct StreamAdapter {
@@ -25,9 +28,10 @@ pub struct StreamAdapter {
 }
 
 impl StreamAdapter {
-    /// A connection that has just been established.
+    /// A connection that has just been established; `number` counts the connections of a device. Message ids begin
+    /// elsewhere on each, or the device would take requests for repetitions of earlier ones.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, number: u64) -> Self {
         let parameters = ConnectionParameters {
             max_message_bytes: MAX_MESSAGE_BYTES,
             capabilities_timeout: Duration::from_secs(60),
@@ -35,7 +39,12 @@ impl StreamAdapter {
             keep_alive: None,
             idle_timeout: None,
         };
-        Self { connection: Connection::open(now, &parameters), parameters, next_id: 0, to_device: VecDeque::new() }
+        Self {
+            connection: Connection::open(now, &parameters),
+            parameters,
+            next_id: number.wrapping_mul(ID_STEP) as u16,
+            to_device: VecDeque::new(),
+        }
     }
 
     /// Takes what the device sends.
@@ -127,7 +136,7 @@ mod tests {
     fn a_device_registers_is_observed_and_hears_of_custody() {
         let now = Instant::from_secs(1);
         let script = scripts::script(DeviceKind::WeatherStation, "streamed".to_owned(), 0);
-        let (mut device, mut adapter) = (SimulatedDevice::new(script, 1), StreamAdapter::new(now));
+        let (mut device, mut adapter) = (SimulatedDevice::new(script, 1), StreamAdapter::new(now, 1));
         device.start(now);
         let capabilities = Signal::Capabilities { max_message_size: Some(5_000), block_wise: true }.message();
         adapter.from_server(now, tcp_frame::encode(&capabilities));

@@ -13,11 +13,12 @@ use super::device::{DeviceEvent, SimulatedDevice};
 use super::network::{Conditions, Network};
 use super::script::DeviceScript;
 use super::store::SimulatedStore;
+use super::stream_network::{Arrival, StreamNetwork};
 use crate::gateway::configuration::{
     Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices, WhenFull,
 };
 use crate::gateway::core::{Core, Start};
-use crate::gateway::vocabulary::{Answer, Input, Output, Peer, Query, RequestId, SinkIndex, SinkInput};
+use crate::gateway::vocabulary::{Answer, Input, Output, Peer, Query, RequestId, SinkIndex, SinkInput, StreamInput};
 use crate::mapping::{MappingFile, Plan};
 use crate::model::event::Event;
 use crate::model::object::ObjectModel;
@@ -88,6 +89,8 @@ pub struct World {
     model: Arc<ObjectModel>,
     /// The network.
     pub network: Network,
+    /// Connections of devices on TCP.
+    pub streams: StreamNetwork,
     /// The store.
     pub store: SimulatedStore,
     /// The broker.
@@ -122,6 +125,7 @@ impl World {
             plan,
             model,
             network: Network::new(script.seed, script.conditions),
+            streams: StreamNetwork::new(1),
             store: SimulatedStore::new(script.commit_interval),
             broker: SimulatedBroker::new(Duration::from_millis(2)),
             devices: BTreeMap::new(),
@@ -151,6 +155,20 @@ impl World {
         let [high, low] = number.to_be_bytes();
         let address = SocketAddr::from(([10, 1, high, low], 40_000));
         let mut device = SimulatedDevice::new(script, self.script.seed.wrapping_add(u64::from(number) + 1));
+        device.start(self.now);
+        self.devices.insert(address, device);
+        self.collect_device(address);
+        address
+    }
+
+    /// Adds a device on TCP at `10.1.x.x` and switches it on.
+    pub fn add_streamed_device(&mut self, mut script: DeviceScript) -> SocketAddr {
+        let number = u16::try_from(self.devices.len()).unwrap_or(u16::MAX);
+        let [high, low] = number.to_be_bytes();
+        let address = SocketAddr::from(([10, 1, high, low], 40_000));
+        script.binding = Some("T".to_owned());
+        let mut device = SimulatedDevice::new(script, self.script.seed.wrapping_add(u64::from(number) + 1));
+        self.streams.connect(self.now, address);
         device.start(self.now);
         self.devices.insert(address, device);
         self.collect_device(address);
@@ -196,6 +214,7 @@ impl World {
         self.core = None;
         self.store.forget();
         self.broker.break_connection();
+        self.streams.break_all(self.now);
     }
 
     /// The gateway learns the right time.
@@ -257,7 +276,8 @@ impl World {
         let broker = self.core.as_ref().and_then(|_| self.broker.next_event(self.now));
         let store = self.core.as_ref().and_then(|_| self.store.next_commit());
         let devices = self.devices.values().filter_map(SimulatedDevice::next_deadline).min();
-        [core, broker, store, devices, self.network.next_delivery()].into_iter().flatten().min()
+        let streams = self.streams.next_event(self.now);
+        [core, broker, store, devices, streams, self.network.next_delivery()].into_iter().flatten().min()
     }
 
     fn step(&mut self) {
@@ -267,6 +287,19 @@ impl World {
                 self.input(Input::Datagram { peer, bytes });
             } else {
                 self.with_device(to, |device, now| device.handle_datagram(now, &bytes));
+            }
+        }
+        while let Some(arrival) = self.streams.poll(self.now) {
+            match arrival {
+                Arrival::Server(_, _, StreamInput::Opened) if self.core.is_none() => self.streams.break_all(self.now),
+                Arrival::Server(peer, connection, input) => self.input(Input::Stream { peer, connection, input }),
+                Arrival::Device(address, datagram) => {
+                    self.with_device(address, |device, now| device.handle_datagram(now, &datagram));
+                }
+                Arrival::Reconnected(address) => self.with_device(address, |device, now| {
+                    device.forget_observations();
+                    device.update(now);
+                }),
             }
         }
         let due: Vec<SocketAddr> = self
@@ -302,7 +335,7 @@ impl World {
             self.note(&output);
             match output {
                 Output::Transmit { peer, bytes } => self.network.send(self.now, GATEWAY, peer.remote, bytes),
-                Output::Stream { .. } => {}
+                Output::Stream { connection, order } => self.streams.order(self.now, connection, order),
                 Output::Store(batch) => self.store.submit(self.now, batch),
                 Output::ReadSpool { sink, after, max_rows } => {
                     let rows = self.store.read_spool(&self.sink_name(sink), after, max_rows);
@@ -349,7 +382,11 @@ impl World {
     fn collect_device(&mut self, address: SocketAddr) {
         let Some(device) = self.devices.get_mut(&address) else { return };
         while let Some(bytes) = device.poll_transmit() {
-            self.network.send(self.now, address, GATEWAY, bytes);
+            if self.streams.has(address) {
+                self.streams.send(self.now, address, &bytes);
+            } else {
+                self.network.send(self.now, address, GATEWAY, bytes);
+            }
         }
         while let Some(event) = device.poll_event() {
             self.device_events.push((self.now, address, event));

@@ -109,7 +109,7 @@ pub(super) fn stream(vector: &Vector) -> Result<(), String> {
         }
         let asked = vector.decoded.as_array().ok_or("decoded is no list")?;
         let pings = asked.iter().filter_map(|message| message.as_str()?.strip_prefix("Ping "));
-        let pongs: Vec<String> = orders
+        let answered: Vec<String> = orders
             .iter()
             .filter_map(|order| match order {
                 StreamOrder::Send(frame) => Some(tcp_frame::decode(frame, LIMIT).ok()??.0),
@@ -120,7 +120,7 @@ pub(super) fn stream(vector: &Vector) -> Result<(), String> {
                 _ => None,
             })
             .collect();
-        demand!(pongs == pings.collect::<Vec<_>>() && pongs.len() == orders.len(), "was answered by {orders:?}");
+        demand!(answered == pings.collect::<Vec<_>>() && answered.len() == orders.len(), "was answered by {orders:?}");
     }
     Ok(())
 }

@@ -43,6 +43,9 @@ fn devices_are_listed_shown_read_and_removed() {
     let record: Value = serde_json::from_str(&said(&run(&gateway, &["device", "show", "thermometer"]))).unwrap();
     assert_eq!(record["endpoint"], "thermometer");
 
+    let why = said(&run(&gateway, &["device", "why", "thermometer"]));
+    assert!(why.starts_with("thermometer is online"), "{why}");
+
     let value = said(&run(&gateway, &["device", "read", "thermometer", "/temperature/0/sensor_value"]));
     assert!(value.trim().parse::<f64>().is_ok(), "{value}");
     let refused = run(&gateway, &["device", "read", "thermometer", "/3/0/0"]);

@@ -47,6 +47,11 @@ fn every_command_of_the_documents_works_on_the_demo() {
     for command in commands_of("README.md").iter().filter(|command| command.starts_with("mosquitto_pub -p 1883 ")) {
         let (succeeded, told) = shell(&command.replace("-p 1883", &format!("-p {mqtt}")));
         assert!(succeeded, "README.md: {command}\n{told}");
+        let Some(id) = command.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()) else { continue };
+        let ended = format!("curl -s http://127.0.0.1:{http}/api/v1/commands/{id}");
+        let done =
+            poll(PATIENCE, Duration::from_millis(50), || shell(&ended).1.contains("\"status\":\"done\"").then_some(()));
+        assert!(done.is_some(), "README.md: {command}\n{}", shell(&ended).1);
     }
     let mut ran = 0;
     for document in ["docs/http.md", "README.md"] {

@@ -77,9 +77,25 @@ impl Counters {
     pub(super) fn add(&mut self, world: &mut World, script: DeviceScript) -> SocketAddr {
         let endpoint = script.endpoint.clone();
         let address = world.add_device(script);
+        self.know(address, endpoint)
+    }
+
+    /// The same on TCP.
+    pub(super) fn add_streamed(&mut self, world: &mut World, script: DeviceScript) -> SocketAddr {
+        let endpoint = script.endpoint.clone();
+        let address = world.add_streamed_device(script);
+        self.know(address, endpoint)
+    }
+
+    fn know(&mut self, address: SocketAddr, endpoint: String) -> SocketAddr {
         self.endpoints.insert(address, endpoint);
         self.next.insert(address, 1);
         address
+    }
+
+    /// The observations of a device are made anew: their Observe values begin again, and what was under way is lost.
+    pub(super) fn begin_sequences_anew(&mut self, device: SocketAddr) {
+        self.carried.retain(|(address, _), _| *address != device);
     }
 
     /// The next number on every device.

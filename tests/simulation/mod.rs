@@ -18,6 +18,7 @@ mod queue_mode;
 mod registration;
 mod reporting;
 mod store_failure;
+mod streams;
 
 /// The seeds of a test: 200 of them, or the one of `SIM_SEED`.
 pub(crate) fn seeds() -> Vec<u64> {

@@ -72,12 +72,12 @@ impl Devices {
             .map(|(device, types)| DecodeContext { base: Path::ROOT, root: device.root(), types, received })
             .collect();
         let decoded = content::decode_by_root(format, body, &contexts);
-        let (samples, quirks) = decoded.map_err(|error| {
+        let decoded = decoded.map_err(|error| {
             services.count(Occurrence::ContentError(format.0));
             format!("{error} (format {format})")
         })?;
         let mut by_device: Vec<(usize, Vec<Sample>)> = Vec::new();
-        for (position, sample) in samples {
+        for (position, sample) in decoded.samples {
             let Some(owner) = owners.get(position).copied() else { continue };
             match by_device.iter_mut().find(|(known, _)| *known == owner) {
                 Some((_, samples)) => samples.push(sample),
@@ -85,7 +85,7 @@ impl Devices {
             }
         }
         if let Some(device) = self.table.get_mut(key) {
-            for quirk in quirks {
+            for quirk in decoded.quirks {
                 services.note_quirk(device, quirk);
             }
         }

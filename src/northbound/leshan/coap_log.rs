@@ -1,6 +1,6 @@
 //! Lines of a trace as Leshan's `COAPLOG`.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::event::{Event, EventName};
 
@@ -46,24 +46,18 @@ impl Event {
 
 /// `Uri-Path: "3", "0" - Accept: 112`.
 fn shown_options(options: &[Json]) -> String {
-    let mut named: Map<String, Json> = Map::new();
-    let mut order: Vec<String> = Vec::new();
+    let mut named: Vec<(String, String)> = Vec::new();
     for option in options {
-        let name = match option["name"].as_str() {
-            Some(name) => name.to_owned(),
-            None => format!("Unknown ({})", option["number"]),
-        };
+        let name = option["name"].as_str().map_or_else(|| format!("Unknown ({})", option["number"]), str::to_owned);
         let value = option["value"].to_string();
-        match named.get_mut(&name) {
-            Some(Json::String(values)) => *values = format!("{values}, {value}"),
-            _ => {
-                order.push(name.clone());
-                named.insert(name, value.into());
-            }
+        if let Some((_, values)) = named.iter_mut().find(|(known, _)| *known == name) {
+            values.push_str(", ");
+            values.push_str(&value);
+        } else {
+            named.push((name, value));
         }
     }
-    let texts = order.iter().filter_map(|name| Some(format!("{name}: {}", named.get(name)?.as_str()?)));
-    texts.collect::<Vec<_>>().join(" - ")
+    named.iter().map(|(name, values)| format!("{name}: {values}")).collect::<Vec<_>>().join(" - ")
 }
 
 /// Text where it can be read, else `Hex:` with the octets.

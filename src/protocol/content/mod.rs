@@ -217,6 +217,15 @@ pub fn decode(format: ContentFormat, payload: &[u8], context: &DecodeContext<'_>
     Ok(Decoded { samples, quirks: quirks.into_words() })
 }
 
+/// What a pack for several devices said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DecodedByRoot {
+    /// Samples in the order of the payload, each with the position of its context.
+    pub samples: Vec<(usize, Sample)>,
+    /// Short fixed words for each way in which the payload bent the standard and was tolerated.
+    pub quirks: Vec<&'static str>,
+}
+
 /// Decodes a pack whose names lie below several roots, as a gateway device sends for the devices behind it: the samples
 /// in their order, each with the position of its context. Names below none of the roots belong to the first context.
 ///
@@ -226,7 +235,7 @@ pub fn decode_by_root(
     format: ContentFormat,
     payload: &[u8],
     contexts: &[DecodeContext<'_>],
-) -> Result<(Vec<(usize, Sample)>, Vec<&'static str>), ContentError> {
+) -> Result<DecodedByRoot, ContentError> {
     let wire = match format {
         ContentFormat::SENML_JSON | ContentFormat::SENML_ETCH_JSON => Wire::SenmlJson,
         ContentFormat::SENML_CBOR | ContentFormat::SENML_ETCH_CBOR => Wire::SenmlCbor,
@@ -234,7 +243,7 @@ pub fn decode_by_root(
     };
     let mut quirks = Quirks::default();
     let samples = senml::decode_by_root(wire, payload, contexts, &mut quirks)?;
-    Ok((samples, quirks.into_words()))
+    Ok(DecodedByRoot { samples, quirks: quirks.into_words() })
 }
 
 /// Decodes the body of a write that may delete resource instances: `v: null` in SenML, `null` in LwM2M CBOR.

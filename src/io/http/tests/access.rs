@@ -121,7 +121,7 @@ fn browsers_are_told_which_pages_may_ask() {
     server.stop();
 }
 
-fn self_signed() -> (String, String) {
+pub(super) fn self_signed() -> (String, String) {
     use openssl::{asn1, bn, ec, hash, nid, pkey, x509};
     let group = ec::EcGroup::from_curve_name(nid::Nid::X9_62_PRIME256V1).unwrap();
     let key = pkey::PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();

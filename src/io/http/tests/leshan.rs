@@ -30,14 +30,14 @@ fn result(outcome: Outcome) -> Answer {
 }
 
 /// A server whose core knows the device `ep` and answers commands so. What it was commanded is sent on.
-fn start(commands: Vec<Answer>) -> (HttpServer, SocketAddr, mpsc::UnboundedReceiver<Value>) {
+fn start(commands: Vec<Answer>) -> (HttpServer, SocketAddr, mpsc::Receiver<Value>) {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(16);
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
     let configuration =
         HttpConfiguration { leshan_listen: listen.clone(), lwm2m: listen, ..HttpConfiguration::default() };
     let server = HttpServer::start(configuration, core, Metrics::new()).unwrap();
     let answers = server.answers();
-    let (told, commanded) = mpsc::unbounded_channel();
+    let (told, commanded) = mpsc::channel(2 * MAX_DELAYED);
     let model = Arc::new(ObjectModel::built_in());
     std::thread::spawn(move || {
         while let Some(batch) = inputs.blocking_recv() {
@@ -53,7 +53,7 @@ fn start(commands: Vec<Answer>) -> (HttpServer, SocketAddr, mpsc::UnboundedRecei
                     }
                     Query::Command { body, .. } => {
                         let cancels = body["operation"] == "cancel";
-                        let _ = told.send(body);
+                        let _ = told.try_send(body);
                         if cancels { vec![Answer::UnknownDevice] } else { commands.clone() }
                     }
                     _ => vec![Answer::UnknownDevice],

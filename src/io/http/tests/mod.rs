@@ -1,6 +1,7 @@
 //! The server on a real loopback socket, with a core of a few lines.
 
 mod access;
+mod api_client;
 mod commands;
 mod events;
 mod leshan;
