@@ -23,6 +23,9 @@ use crate::model::command::{CommandError, ErrorKind};
 use crate::model::path::Path;
 use crate::model::report::Sample;
 
+/// Texts and opaque values (in base64) that are longer are not kept as last values.
+const MAX_LAST_VALUE_BYTES: usize = 16 << 10;
+
 impl Core {
     /// The answer, or `None` where it follows when it is durable.
     pub(super) fn own_endpoint(
@@ -134,6 +137,11 @@ impl Devices {
     /// Keeps what a device said for endpoints that answer with it; an older value replaces no newer one.
     pub(super) fn keep_last_value(&mut self, services: &mut Services, key: usize, sample: &Sample) {
         let (Some(value), Some(device)) = (sample.value.to_json(), self.table.get_mut(key)) else { return };
+        if value.as_str().is_some_and(|text| text.len() > MAX_LAST_VALUE_BYTES) {
+            // What was known before is not what the device has now.
+            device.last_values.remove(&sample.path);
+            return;
+        }
         let wall = services.wall();
         let ts = sample.ts.unwrap_or(wall);
         let age = u64::try_from(wall.millis().saturating_sub(ts.millis())).unwrap_or_default();

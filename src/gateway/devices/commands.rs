@@ -63,6 +63,11 @@ impl Devices {
                 let waiting = self.table.get_mut(key).and_then(|device| device.commands.get_mut(&id));
                 if let Some(waiting) = waiting {
                     waiting.origin.request = Some(request);
+                    if waiting.reported_queued {
+                        let result = result_of(services, &endpoint, &id, &asked.operation, Outcome::Queued);
+                        let answer = Answer::Command(CommandProgress::Result(result));
+                        services.journal.when_durable(Held::ApiAnswer { request, answer });
+                    }
                 }
             }
             return;
