@@ -11,6 +11,8 @@ use crate::io::http::error::ApiError;
 use crate::io::http::guard::Caller;
 use crate::io::http::request::{Parameters, Segments, WholeBody};
 use crate::io::http::schema::{AnyJson, KnownObject, ObjectDefinition, Page};
+use crate::model::ddf;
+use crate::model::version::Version;
 
 #[utoipa::path(get, path = "/api/v1/mappings", operation_id = "list_mappings", tag = "mappings",
     params(("q" = Option<String>, Query), ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
@@ -119,6 +121,54 @@ pub(super) async fn get_object(
 ) -> JsonResponse {
     let id = id.parse().map_err(|_| ApiError::invalid("id", "is no number from 0 to 65535"))?;
     api.body_of(Query::Object { id, version }, "").await.map(Json)
+}
+
+#[utoipa::path(put, path = "/api/v1/objects/{id}/{version}", operation_id = "put_object", tag = "models",
+    params(("id" = u16, Path), ("version" = String, Path, description = "Such as 1.1"),
+        ("dry_run" = Option<bool>, Query, description = "Only tell what would happen")),
+    request_body(content = String, content_type = "text/plain", description = "The OMA definition (DDF XML) of this object and version"),
+    responses((status = 200, description = "What was, or would be, done", body = AnyJson)))]
+pub(super) async fn put_object(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments((id, version)): Segments<(String, String)>,
+    parameters: Parameters,
+    body: WholeBody,
+) -> JsonResponse {
+    caller.demand(Role::Admin)?;
+    let file = file_of_object(&id, &version)?;
+    let text = std::str::from_utf8(&body.0).map_err(|_| ApiError::unreadable("the body is no text in UTF-8"))?;
+    let defined =
+        ddf::parse(text).map_err(|error| ApiError::unreadable(format!("the body is no definition: {error}")))?;
+    let wanted = |object: &crate::model::object::ObjectDefinition| {
+        object.id.to_string() == id && object.version.to_string() == version
+    };
+    if !matches!(defined.as_slice(), [only] if wanted(only)) {
+        return Err(ApiError::unreadable(format!(
+            "the body does not define object {id} in version {version}, and no other"
+        )));
+    }
+    put(&api, caller, "model/put", &file, &parameters, body).await
+}
+
+#[utoipa::path(delete, path = "/api/v1/objects/{id}/{version}", operation_id = "delete_object", tag = "models",
+    params(("id" = u16, Path), ("version" = String, Path, description = "Such as 1.1"),
+        ("dry_run" = Option<bool>, Query, description = "Only tell what would happen")),
+    responses((status = 200, description = "A definition that was put here is gone; a built-in one then holds again", body = AnyJson)))]
+pub(super) async fn delete_object(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments((id, version)): Segments<(String, String)>,
+    parameters: Parameters,
+) -> JsonResponse {
+    delete(&api, caller, "model/delete", &file_of_object(&id, &version)?, &parameters).await
+}
+
+/// The file of definitions that a single object is put into.
+fn file_of_object(id: &str, version: &str) -> Result<String, ApiError> {
+    let id: u16 = id.parse().map_err(|_| ApiError::invalid("id", "is no number from 0 to 65535"))?;
+    let version: Version = version.parse().map_err(|_| ApiError::invalid("version", "is no version such as 1.1"))?;
+    Ok(format!("{id}-{version}.xml"))
 }
 
 async fn put(

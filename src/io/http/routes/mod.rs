@@ -125,7 +125,7 @@ pub(super) fn router(api: Api, access: Access) -> Router {
         .routes(routes!(files::list_models))
         .routes(routes!(files::get_model, files::put_model, files::delete_model))
         .routes(routes!(files::list_objects))
-        .routes(routes!(files::get_object))
+        .routes(routes!(files::get_object, files::put_object, files::delete_object))
         .routes(routes!(files::get_config))
         .routes(routes!(files::reload))
         .routes(routes!(files::restart))

@@ -132,6 +132,31 @@ fn joining_is_permitted_for_a_duration_and_mistakes_name_the_field() {
 }
 
 #[test]
+fn one_object_is_put_under_its_own_number_and_version_alone() {
+    let (server, address) = start(echo);
+    let pump = "<LWM2M><Object><Name>Pump</Name><ObjectID>33000</ObjectID><ObjectVersion>1.1</ObjectVersion>\
+                <Resources/></Object></LWM2M>";
+    let put = |path: &str, body: &str| request(address, "PUT", path, Some(body)).unwrap();
+    let response = put("/api/v1/objects/33000/1.1", pump);
+    assert_eq!(response.status, 200, "{response:?}");
+    let asked = json_of(&response)["asked"].to_string();
+    assert!(asked.contains("model/put") && asked.contains("33000-1.1.xml"), "{asked}");
+    for (path, body) in [
+        ("/api/v1/objects/33001/1.1", pump),
+        ("/api/v1/objects/33000/1.0", pump),
+        ("/api/v1/objects/33000/..%2Fx", pump),
+        ("/api/v1/objects/70000/1.1", pump),
+        ("/api/v1/objects/33000/1.1", "no XML"),
+    ] {
+        assert_error(&put(path, body), 400, "invalid");
+    }
+    let gone = request(address, "DELETE", "/api/v1/objects/33000/1.1", None).unwrap();
+    let asked = json_of(&gone)["asked"].to_string();
+    assert!(asked.contains("model/delete") && asked.contains("33000-1.1.xml"), "{asked}");
+    server.stop();
+}
+
+#[test]
 fn wrong_paths_methods_and_parameters_have_their_status_and_a_json_body() {
     let (server, address) = start(echo);
     for path in ["/", "/api/v1/", "/api/v2", "/api/v1/devices/d/nothing", "/healthz/x"] {
