@@ -68,8 +68,14 @@ fn serves_from_register_to_deregister(library: Library) {
     assert_eq!((status, &record["state"]), (200, &json!("online")), "{record}");
     let transport = if over_tcp { "tcp" } else { "udp" };
     assert_eq!(record["transport"], transport, "{record}");
-    if over_tcp {
+    if matches!(library, Library::Leshan | Library::JavaCoapTcp) {
         reports_and_is_read_composite(&broker, &mut cloud, &mut device, &endpoint);
+    }
+    if over_tcp {
+        device.expect("composite", |event| event["paths"] == "/3303/0/5700 /3308/0/5900");
+    }
+    if library == Library::Leshan {
+        is_written_and_observed_composite(&broker, &mut cloud, &mut device, &endpoint);
     }
 
     let seen = cloud.count();
@@ -94,7 +100,32 @@ fn reports_and_is_read_composite(
     let paths = ["/3303/0/5700", "/3308/0/5900"];
     let read = run(broker, cloud, endpoint, &json!({"id": "c1", "operation": "read_composite", "paths": paths}));
     assert_eq!((&read["values"][paths[0]], &read["values"][paths[1]]), (&json!(26.5), &json!(21.5)), "{read}");
-    device.expect("composite", |event| event["paths"] == paths.join(" "));
+}
+
+fn is_written_and_observed_composite(
+    broker: &Mosquitto,
+    cloud: &mut Subscriber,
+    device: &mut DeviceClient,
+    endpoint: &str,
+) {
+    let write = json!({"id": "c2", "operation": "write_composite", "values": {"/3308/0/5900": 19.5}});
+    run(broker, cloud, endpoint, &write);
+    device.expect("written", |event| event["path"] == "/3308/0/5900" && number(&event["value"]) == Some(19.5));
+
+    let paths = ["/3303/0/5700", "/3308/0/5900"];
+    let observe = json!({"id": "c3", "operation": "observe_composite", "paths": paths});
+    let observed = run(broker, cloud, endpoint, &observe);
+    assert_eq!(observed["values"][paths[1]], 19.5, "{observed}");
+    let seen = cloud.count();
+    device.set("/3308/0/5900", 20.25);
+    let wanted = format!("lwm2m/{endpoint}/notify");
+    for (path, value) in [(paths[1], 20.25), (paths[0], 26.5)] {
+        cloud.expect_after(seen, &format!("{path} on {wanted}"), |topic, payload| {
+            topic == wanted && payload["path"] == path && payload["value"] == value
+        });
+    }
+    let cancel = json!({"id": "c4", "operation": "cancel_observe_composite", "paths": paths});
+    run(broker, cloud, endpoint, &cancel);
 }
 
 fn expect_state(cloud: &mut Subscriber, endpoint: &str, state: &str, after: usize) {
