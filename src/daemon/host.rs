@@ -203,6 +203,9 @@ impl Host {
                     turn.events.push(StreamEvent::Bridge(event));
                 }
                 Output::Value { endpoint, path, key, value, ts } => {
+                    if self.events.as_ref().is_none_or(|events| !events.keeps_value()) {
+                        continue;
+                    }
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),

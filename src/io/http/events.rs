@@ -11,7 +11,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,6 +36,10 @@ pub const MAX_STREAMS: usize = 64;
 
 /// Batches of events that may wait for the hub; further ones are lost to the streams, and counted.
 const QUEUED_BATCHES: usize = 256;
+
+/// How long values are kept for clients after the last one was there: they are most of all events, and cost a gateway
+/// that nobody listens to a sixth of its work for each notification.
+pub const VALUES_KEPT: Duration = Duration::from_secs(10 * 60);
 
 /// Events handed to a client at once.
 const EVENTS_PER_ANSWER: usize = 64;
@@ -152,9 +157,27 @@ pub(super) fn missed(count: Option<u64>, message: &str) -> Value {
 pub struct EventSender {
     batches: mpsc::Sender<Vec<StreamEvent>>,
     lost: Arc<AtomicU64>,
+    values: Arc<ValueGate>,
+}
+
+/// Whether values are kept, and how many were not.
+#[derive(Debug, Default)]
+struct ValueGate {
+    open: AtomicBool,
+    passed_over: AtomicU64,
 }
 
 impl EventSender {
+    /// Whether a value is to be handed over. One that is not is counted, and told as `missed` to a client that was
+    /// there before.
+    pub fn keeps_value(&self) -> bool {
+        let open = self.values.open.load(Ordering::Relaxed);
+        if !open {
+            self.values.passed_over.fetch_add(1, Ordering::Relaxed);
+        }
+        open
+    }
+
     /// Hands over the events of a turn. `false`: the way is full, and they are lost to the streams.
     #[must_use]
     pub fn send(&self, batch: Vec<StreamEvent>) -> bool {
@@ -277,6 +300,7 @@ impl Events {
 pub(super) struct Hub {
     batches: mpsc::Receiver<Vec<StreamEvent>>,
     lost: Arc<AtomicU64>,
+    values: Arc<ValueGate>,
     asks: mpsc::Receiver<Ask>,
     ring: VecDeque<(Arc<StreamEvent>, usize)>,
     bytes: usize,
@@ -290,24 +314,31 @@ pub(super) fn hub(run: &str) -> (EventSender, Events, Hub) {
     let (batches, incoming) = mpsc::channel(QUEUED_BATCHES);
     let (asks, asked) = mpsc::channel(MAX_STREAMS);
     let lost = Arc::new(AtomicU64::new(0));
+    let values = Arc::new(ValueGate::default());
     let hub = Hub {
         batches: incoming,
         lost: lost.clone(),
+        values: values.clone(),
         asks: asked,
         ring: VecDeque::new(),
         bytes: 0,
         first: 1,
         waiting: Vec::new(),
     };
-    (EventSender { batches, lost }, Events { asks, run: run.into() }, hub)
+    (EventSender { batches, lost, values }, Events { asks, run: run.into() }, hub)
 }
 
 impl Hub {
     /// Takes events and answers clients until the server stops or every client end is gone.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut host_lives = true;
+        let mut quiet_at = tokio::time::Instant::now() + VALUES_KEPT;
         loop {
             tokio::select! {
+                () = tokio::time::sleep_until(quiet_at) => {
+                    self.close_values();
+                    quiet_at = tokio::time::Instant::now() + VALUES_KEPT;
+                }
                 // An error means that the server was dropped, which is a stop as well.
                 _ = stopped.wait_for(|stop| *stop) => return,
                 batch = self.batches.recv(), if host_lives => match batch {
@@ -315,10 +346,34 @@ impl Hub {
                     None => host_lives = false,
                 },
                 ask = self.asks.recv() => match ask {
-                    Some(ask) => self.answer(ask),
+                    Some(ask) => {
+                        quiet_at = tokio::time::Instant::now() + VALUES_KEPT;
+                        self.open_values();
+                        self.answer(ask);
+                    }
                     None => return,
                 },
             }
+        }
+    }
+
+    /// A client is there: values are kept from now on.
+    fn open_values(&mut self) {
+        if self.values.open.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let passed_over = self.values.passed_over.swap(0, Ordering::Relaxed);
+        if passed_over > 0 {
+            // For a client that was here before; a new one begins behind it.
+            self.take(vec![StreamEvent::Missed(passed_over)]);
+        }
+    }
+
+    /// Nobody asked for long: unless somebody still waits, values are passed over.
+    fn close_values(&mut self) {
+        self.waiting.retain(|(waiting, _)| !waiting.reply.is_closed());
+        if self.waiting.is_empty() {
+            self.values.open.store(false, Ordering::Relaxed);
         }
     }
 
@@ -411,6 +466,28 @@ mod tests {
 
     fn numbers(answered: &Answered) -> Vec<u64> {
         answered.events.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn values_are_kept_while_clients_are_there_and_counted_otherwise() {
+        let (sender, events, mut hub) = hub("run");
+        assert!(!sender.keeps_value() && !sender.keeps_value(), "nobody was ever there");
+        hub.open_values();
+        assert!(sender.keeps_value());
+        let start = ask(&mut hub, Position::Now, &Filter::default()).unwrap();
+        assert_eq!(numbers(&start), [0; 0], "what was passed over before a client came is nothing to it");
+        // A client that waits keeps them, one that is gone does not.
+        let (reply, waits) = oneshot::channel();
+        hub.answer(Ask { position: Position::Behind(start.position), filter: Arc::default(), reply });
+        hub.close_values();
+        assert!(sender.keeps_value());
+        drop(waits);
+        hub.close_values();
+        assert!(!sender.keeps_value() && !sender.keeps_value() && !sender.keeps_value());
+        hub.open_values();
+        let back = events.position_of(&events.id_of(start.position));
+        let answered = ask(&mut hub, back, &Filter::default()).unwrap();
+        assert_eq!(*answered.events[0].1, StreamEvent::Missed(3), "one that comes back hears how many");
     }
 
     #[test]

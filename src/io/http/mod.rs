@@ -46,7 +46,7 @@ use super::clock::wall_now;
 use crate::gateway::vocabulary::{Answer, Input, RequestId};
 use crate::instrumentation::metrics::Metrics;
 
-pub use events::{EventSender, MAX_EVENT_BYTES, MAX_EVENTS, MAX_STREAMS, StreamEvent};
+pub use events::{EventSender, MAX_EVENT_BYTES, MAX_EVENTS, MAX_STREAMS, StreamEvent, VALUES_KEPT};
 pub use leshan::MAX_DELAYED;
 pub use question::{ANSWER_TIME, MAX_WAITING};
 pub use request::{MAX_BODIES_BYTES, MAX_BODY_BYTES, REQUEST_TIME};
