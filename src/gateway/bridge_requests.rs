@@ -16,8 +16,10 @@ use serde_json::{Value as Json, json};
 
 use super::configuration::Role;
 use super::core::Core;
+use super::devices::own_settings::OwnSettings;
 use super::dispatch::record::Origin;
 use super::inbound::{InboundMessage, demand};
+use super::queries::own_settings_json;
 use super::services::{Held, Services};
 use super::trace::Onlooker;
 use super::trial;
@@ -241,12 +243,16 @@ impl Core {
         let name = text_change(body, "name")?;
         let label = text_change(body, "label")?;
         let tags = optional_tags(body)?;
-        if body.get("settings").is_some_and(|settings| !settings.is_null()) {
-            return Err(CommandError::new(
-                ErrorKind::NotSupported,
-                "settings are given by mapping files in this version",
-            ));
-        }
+        let settings = match body.get("settings") {
+            None => None,
+            Some(Json::Null) => Some(OwnSettings::default()),
+            Some(Json::Object(changes)) => {
+                let (_, devices, _) = self.parts();
+                let own = devices.table.get(key).and_then(|device| device.own_settings.as_deref());
+                Some(own.cloned().unwrap_or_default().changed(changes)?)
+            }
+            Some(_) => return Err(CommandError::new(ErrorKind::Invalid, "settings is no object")),
+        };
         let (services, devices, _) = self.parts();
         let old = devices.table.get(key).map(|device| device.display_name().to_owned()).unwrap_or_default();
         if !matches!(name, TextChange::Unchanged) {
@@ -265,6 +271,9 @@ impl Core {
             if let Some(tags) = tags {
                 device.facts.tags = tags;
             }
+            if let Some(settings) = settings {
+                device.own_settings = (settings != OwnSettings::default()).then(|| Box::new(settings));
+            }
         }
         devices.persist(services, key);
         devices.reselect(services, key);
@@ -275,6 +284,7 @@ impl Core {
             "name": device.and_then(|device| device.name.clone()),
             "label": device.and_then(|device| device.label.clone()),
             "tags": device.map(|device| device.facts.tags.clone()),
+            "settings": device.map(own_settings_json),
         }))
     }
 

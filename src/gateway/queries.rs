@@ -135,6 +135,11 @@ pub(super) fn name_target(about: &mut Json, target: &Target) {
     }
 }
 
+/// What the operator set for this device alone.
+pub(super) fn own_settings_json(device: &Device) -> Json {
+    device.own_settings.as_ref().map_or_else(|| json!({}), |settings| settings.to_json())
+}
+
 fn device_json(device: &Device, services: &Services) -> Json {
     let registration = device.registration.as_ref();
     let objects: serde_json::Map<String, Json> = device
@@ -167,6 +172,7 @@ fn device_json(device: &Device, services: &Services) -> Json {
         "name": device.name,
         "label": device.label,
         "tags": device.facts.tags,
+        "settings": own_settings_json(device),
         "state": device.state.as_str(),
         "reason": device.reason,
         "expected_at": device.disabled_until.map(WallTime::millis),

@@ -87,7 +87,8 @@ impl ObserveStrategy {
 }
 
 /// When queue mode applies to a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum QueueMode {
     /// As it registered.
     #[default]

@@ -188,3 +188,29 @@ fn bindings_of_sms_alone_wait_for_the_next_uplink_and_sms_beside_udp_does_not() 
         }
     }
 }
+
+#[test]
+fn settings_of_one_device_stand_over_those_of_all() {
+    let mut gateway = Gateway::new();
+    gateway.register(peer(1), GOOD_QUERY, "</3/0>");
+    let options = |settings: Json| json!({"id": "o", "device": "dev", "settings": settings});
+    gateway.downlink(
+        "bridge/request/device/options",
+        &options(json!({"queue_mode": "force", "awake_window": "10s", "write_format": "tlv"})),
+    );
+    let answered = (*gateway.bodies("bridge/response/device/options").last().unwrap()).clone();
+    assert_eq!(answered["data"]["settings"]["awake_window"], "10s", "{answered}");
+    command(&mut gateway, &json!({"id": "t", "operation": "read", "path": "/3/0/0"}));
+    let read = gateway.next_sent().unwrap();
+    gateway.receive(peer(1), &answer(&read, Code::NOT_FOUND));
+    gateway.pass(Duration::from_secs(11));
+    assert_eq!(gateway.bodies("dev/state").last().unwrap()["state"], "asleep");
+    command(&mut gateway, &write("w", 1));
+    assert_eq!(gateway.result("dev", "w").unwrap()["status"], "queued");
+    gateway.downlink("bridge/request/device/options", &options(Json::Null));
+    let sent = gateway.next_sent();
+    assert_eq!(sent, None, "whether it listens is known when it is heard");
+    gateway.downlink("bridge/request/device/options", &options(json!({"speed": 1})));
+    let refused = (*gateway.bodies("bridge/response/device/options").last().unwrap()).clone();
+    assert_eq!(refused["error"]["kind"], "invalid", "{refused}");
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::end_devices::Behind;
 use super::exchange::{ActiveExchange, Job};
 use super::observation::{Observation, Target};
+use super::own_settings::OwnSettings;
 use crate::gateway::dispatch::queue::CommandQueue;
 use crate::gateway::vocabulary::Peer;
 use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
@@ -244,7 +245,9 @@ pub struct Device {
     pub background_turn: bool,
     /// Which mapping files apply.
     pub selection: Selection,
-    /// How the mapping wants the device treated.
+    /// What the operator set for this device alone.
+    pub own_settings: Option<Box<OwnSettings>>,
+    /// How the mapping, the configuration and the operator want the device treated.
     pub settings: DeviceSettings,
     /// Latest values by key.
     pub keys: BTreeMap<String, KeyState>,
@@ -320,6 +323,7 @@ impl Device {
             commands: CommandQueue::default(),
             background_turn: false,
             selection: Selection::default(),
+            own_settings: None,
             settings: DeviceSettings::default(),
             keys: BTreeMap::new(),
             values_published_at: None,

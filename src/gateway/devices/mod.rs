@@ -16,6 +16,7 @@ pub mod exchange;
 pub(in crate::gateway) mod grouping;
 pub mod observation;
 mod observing;
+pub mod own_settings;
 pub mod presence;
 pub mod record;
 pub mod registering;

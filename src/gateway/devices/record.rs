@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::device::{Desired, Device, FormatMemory, Registration, State};
 use super::end_devices::Behind;
 use super::observation::{Observation, Target};
+use super::own_settings::OwnSettings;
 use crate::gateway::clock::WallClock;
 use crate::gateway::vocabulary::Peer;
 use crate::model::attributes::NotificationAttributes;
@@ -51,6 +52,8 @@ pub struct DeviceRecord {
     formats: FormatMemory,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     desired: BTreeMap<String, Desired>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<Box<OwnSettings>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     disable_timeout_secs: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +151,7 @@ impl DeviceRecord {
             observations,
             formats: device.formats.clone(),
             desired: device.desired.clone(),
+            settings: device.own_settings.clone(),
             disable_timeout_secs: device.disable_timeout_secs,
             disabled_until: device.disabled_until,
         }
@@ -174,6 +178,7 @@ impl DeviceRecord {
         device.reason = self.reason;
         device.formats = self.formats;
         device.desired = self.desired;
+        device.own_settings = self.settings;
         device.disable_timeout_secs = self.disable_timeout_secs;
         device.disabled_until = self.disabled_until;
         device.registration = self.registration.map(|record| {

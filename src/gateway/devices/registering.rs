@@ -350,6 +350,9 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         device.selection = plan.select(&device.facts);
         device.settings = plan.settings(&device.selection);
+        if let Some(own) = &device.own_settings {
+            own.apply(&mut device.settings);
+        }
         if device.settings.queue_mode == QueueMode::Auto {
             device.settings.queue_mode = services.configuration.lwm2m.queue_mode;
         }

@@ -47,8 +47,15 @@ pub(super) struct DeviceRecord {
     name: Option<String>,
     label: Option<String>,
     tags: Vec<String>,
+    /// What was set for this device alone.
+    settings: DeviceSettings,
     state: DeviceState,
     reason: String,
+    /// When a disabled device is expected back.
+    expected_at: Option<i64>,
+    /// The device that it is behind, and its prefix there.
+    gateway: Option<String>,
+    prefix: Option<String>,
     registered_at: Option<i64>,
     last_seen_at: i64,
     lifetime_secs: Option<u64>,
@@ -107,6 +114,20 @@ pub(super) enum ObservationPhase {
     Refused,
 }
 
+/// How a device is treated, over what the mapping says. In a change null gives a setting back to the mapping.
+#[derive(ToSchema)]
+pub(super) struct DeviceSettings {
+    /// `auto`, `force` or `never`.
+    #[schema(pattern = "^(auto|force|never)$")]
+    queue_mode: Option<String>,
+    #[schema(pattern = "^([0-9]+(ms|s|m|h|d))+$")]
+    awake_window: Option<String>,
+    #[schema(pattern = "^([0-9]+(ms|s|m|h|d))+$")]
+    ack_timeout: Option<String>,
+    /// A content format by name or number.
+    write_format: Option<Value>,
+}
+
 /// What may be changed of a device. What is absent stays; null takes name or label away.
 #[derive(ToSchema)]
 pub(super) struct DeviceOptions {
@@ -116,7 +137,7 @@ pub(super) struct DeviceOptions {
     label: Option<String>,
     #[schema(max_items = 32, nullable = false)]
     tags: Option<Vec<String>>,
-    settings: Option<Value>,
+    settings: Option<DeviceSettings>,
 }
 
 /// The latest value of a key.
