@@ -39,10 +39,28 @@ pub(super) fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Response
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(bytes)?;
-    let mut text = String::new();
-    stream.take(MAX_RESPONSE_BYTES).read_to_string(&mut text)?;
-    parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{address} does not answer in HTTP")))
+    // A server that refuses a large body answers and closes while it is still being sent: what it said counts.
+    let written = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let read = stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut answer);
+    let response = parse(&String::from_utf8_lossy(&answer));
+    match response {
+        Some(response) if read.is_ok() || response.is_whole() => Ok(response),
+        _ => {
+            written?;
+            read?;
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{address} does not answer in HTTP")))
+        }
+    }
+}
+
+impl Response {
+    /// Whether the body is as long as the head says.
+    fn is_whole(&self) -> bool {
+        let head = self.head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        length == Some(self.body.len())
+    }
 }
 
 fn parse(text: &str) -> Option<Response> {
