@@ -12,7 +12,6 @@
 //! streams and times are bounded; see the constants.
 
 pub mod api_client;
-pub mod client;
 mod error;
 mod events;
 mod guard;

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use serde_json::json;
 
+use super::client::{Response, exchange};
 use super::{assert_error, loopback, start_configured};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, Query};
-use crate::io::http::client::{Response, exchange};
 use crate::io::http::{HttpConfiguration, HttpServer, MAX_ATTEMPTS, Tls, Token};
 
 fn start(configuration: HttpConfiguration) -> (HttpServer, SocketAddr) {

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::client::{Response, request};
 use super::{assert_error, json_of, start, start_answering};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
-use crate::io::http::client::{Response, request};
 use crate::model::command::{CommandError, CommandResult, ErrorKind, Outcome};
 use crate::model::endpoint::Endpoint;
 use crate::model::time::WallTime;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::client::{Response, request};
 use super::{assert_error, json_of};
 use crate::gateway::vocabulary::{Answer, CommandProgress, Input, Query};
 use crate::instrumentation::metrics::Metrics;
-use crate::io::http::client::{Response, request};
 use crate::io::http::{HttpConfiguration, HttpServer, MAX_DELAYED, Token};
 use crate::model::command::{CommandResult, Outcome};
 use crate::model::endpoint::Endpoint;

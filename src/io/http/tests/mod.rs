@@ -2,6 +2,7 @@
 
 mod access;
 mod api_client;
+mod client;
 mod commands;
 mod events;
 mod leshan;
@@ -12,11 +13,11 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::client::{Response, exchange, request};
 use super::{ANSWER_TIME, HttpConfiguration, HttpServer, MAX_BODY_BYTES, MAX_CONNECTIONS, REQUEST_TIME, Times};
 use crate::gateway::vocabulary::{Answer, Input, Query};
 use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
+use client::{Response, exchange, request};
 
 fn listening(address: &str) -> HttpConfiguration {
     HttpConfiguration { listen: vec![address.parse().unwrap()], ..HttpConfiguration::default() }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::client::request;
 use super::commands::{accepted, ask, done, result};
 use super::{assert_error, json_of, start};
 use crate::gateway::vocabulary::{Answer, Query};
-use crate::io::http::client::request;
 use crate::model::command::{CommandError, ErrorKind};
 
 const SETPOINT: &str = "/plant/roof%2F1/setpoint";

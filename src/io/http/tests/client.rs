@@ -1,4 +1,4 @@
-//! A small blocking client for the gateway's own API, for the commands of the command line.
+//! A small blocking client that sends what it is told, byte for byte.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,20 +12,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+pub(super) struct Response {
     /// Status code.
-    pub status: u16,
+    pub(super) status: u16,
     /// Head, without the empty line.
-    pub head: String,
+    pub(super) head: String,
     /// Body.
-    pub body: String,
+    pub(super) body: String,
 }
 
 /// Sends one request and reads its response.
 ///
 /// # Errors
 /// If the server cannot be reached, is silent for half a minute or does not speak HTTP.
-pub fn request(address: SocketAddr, method: &str, path: &str, body: Option<&str>) -> io::Result<Response> {
+pub(super) fn request(address: SocketAddr, method: &str, path: &str, body: Option<&str>) -> io::Result<Response> {
     let length = body.map_or(0, str::len);
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
