@@ -134,11 +134,10 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
         &refusals,
         "What refused peers hear; some clients give up for good when answered.",
     );
-    let queue_modes = [("auto", QueueMode::Auto), ("force", QueueMode::Force), ("never", QueueMode::Never)];
     let queue_mode = section.choice(
         "queue_mode",
         "auto",
-        &queue_modes,
+        &QueueMode::NAMES,
         "Which devices sleep, where no mapping says otherwise: those that say so, all, or none.",
     );
     let core = Lwm2mConfiguration {

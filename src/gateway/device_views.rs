@@ -11,7 +11,7 @@ use super::dispatch::results::Results;
 use super::queries::{name_target, refused_json};
 use super::services::Services;
 use super::vocabulary::{Answer, DeviceView};
-use crate::mapping::{Provenance, QueueMode, ReadWhen};
+use crate::mapping::{Provenance, ReadWhen};
 use crate::model::command::{CommandError, ErrorKind};
 use crate::model::path::Path;
 use crate::model::units::format_duration;
@@ -147,11 +147,7 @@ fn plan(device: &Device, services: &Services) -> Json {
     json!({
         "files": services.plan.selected_files(&device.selection),
         "settings": {
-            "queue_mode": match settings.queue_mode {
-                QueueMode::Auto => "auto",
-                QueueMode::Force => "force",
-                QueueMode::Never => "never",
-            },
+            "queue_mode": settings.queue_mode.as_str(),
             "awake_window": settings.awake_window.map(format_duration),
             "ack_timeout": settings.ack_timeout.map(format_duration),
             "write_format": settings.write_format,

@@ -99,6 +99,27 @@ pub enum QueueMode {
     Never,
 }
 
+impl QueueMode {
+    /// The words of mapping files, of the configuration and of settings.
+    pub const NAMES: [(&'static str, Self); 3] = [("auto", Self::Auto), ("force", Self::Force), ("never", Self::Never)];
+
+    /// A mode by its word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(name, _)| *name == word).map(|(_, mode)| *mode)
+    }
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Force => "force",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// How to treat a device, where the mapping says so.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceSettings {

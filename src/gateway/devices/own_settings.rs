@@ -55,12 +55,9 @@ impl OwnSettings {
         for (name, value) in changes {
             match name.as_str() {
                 "queue_mode" => {
-                    settings.queue_mode = match value.as_str() {
-                        _ if value.is_null() => None,
-                        Some("auto") => Some(QueueMode::Auto),
-                        Some("force") => Some(QueueMode::Force),
-                        Some("never") => Some(QueueMode::Never),
-                        _ => return Err(invalid("settings.queue_mode is none of auto, force, never".to_owned())),
+                    settings.queue_mode = value.as_str().and_then(QueueMode::parse);
+                    if settings.queue_mode.is_none() && !value.is_null() {
+                        return Err(invalid("settings.queue_mode is none of auto, force, never".to_owned()));
                     }
                 }
                 "awake_window" => settings.awake_window = duration(name, value)?,
@@ -91,12 +88,7 @@ impl OwnSettings {
     pub fn to_json(&self) -> Json {
         let mut json = Map::new();
         if let Some(mode) = self.queue_mode {
-            let word = match mode {
-                QueueMode::Auto => "auto",
-                QueueMode::Force => "force",
-                QueueMode::Never => "never",
-            };
-            json.insert("queue_mode".to_owned(), word.into());
+            json.insert("queue_mode".to_owned(), mode.as_str().into());
         }
         for (name, duration) in [("awake_window", self.awake_window), ("ack_timeout", self.ack_timeout)] {
             if let Some(duration) = duration {

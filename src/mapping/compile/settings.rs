@@ -44,11 +44,8 @@ impl Defaults {
 
 /// Compiles `[settings]`; the queue mode apart, because "auto" and nothing said are different.
 pub(super) fn compile(section: &Section<'_>, diagnostics: &mut Diagnostics) -> (DeviceSettings, Option<QueueMode>) {
-    let queue_mode = section.text("queue_mode", diagnostics).map(|mode| match mode.value {
-        "force" => QueueMode::Force,
-        "never" => QueueMode::Never,
-        _ => QueueMode::Auto,
-    });
+    let queue_mode =
+        section.text("queue_mode", diagnostics).map(|mode| QueueMode::parse(mode.value).unwrap_or_default());
     let mut duration = |key: &str| {
         let duration = section.duration(key, diagnostics)?;
         if duration.value.is_zero() {
