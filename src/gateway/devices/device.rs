@@ -372,6 +372,13 @@ impl Device {
             && self.triggered_at.is_some_and(|at| now < at + TRIGGER_INTERVAL)
     }
 
+    /// Learns the Disable Timeout (/1/x/5) from a value that was read or written; other paths teach nothing.
+    pub fn learn_disable_timeout(&mut self, path: &Path, secs: Option<u64>) {
+        if let ([1, _, 5], Some(secs)) = (path.ids(), secs) {
+            self.disable_timeout_secs = u32::try_from(secs).ok();
+        }
+    }
+
     /// Reads that the mapping wants.
     pub fn set_reads(&mut self, now: Instant, wishes: &[ReadWish]) {
         use crate::mapping::ReadWhen;

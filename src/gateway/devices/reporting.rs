@@ -77,10 +77,10 @@ impl Devices {
     }
 
     fn learn_fact(&mut self, services: &mut Services, key: usize, sample: &Sample) {
-        if let ([1, _, 5], crate::model::value::Value::Integer(secs)) = (sample.path.ids(), &sample.value)
+        if let crate::model::value::Value::Integer(secs) = &sample.value
             && let Some(device) = self.table.get_mut(key)
         {
-            device.disable_timeout_secs = u32::try_from(*secs).ok();
+            device.learn_disable_timeout(&sample.path, u64::try_from(*secs).ok());
         }
         let [3, 0, resource] = *sample.path.ids() else { return };
         let Some((_, which)) = FACT_RESOURCES.iter().find(|(id, _)| *id == resource) else { return };

@@ -297,12 +297,9 @@ impl Devices {
             Operation::Write { values, .. }
             | Operation::WriteUpdate { values, .. }
             | Operation::WriteComposite { values } => {
+                let Some(device) = self.table.get_mut(key) else { return };
                 for (path, value) in values {
-                    if let ([1, _, 5], Some(secs)) = (path.ids(), value.as_u64())
-                        && let Some(device) = self.table.get_mut(key)
-                    {
-                        device.disable_timeout_secs = u32::try_from(secs).ok();
-                    }
+                    device.learn_disable_timeout(path, value.as_u64());
                 }
             }
             _ => {}
