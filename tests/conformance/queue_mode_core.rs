@@ -103,6 +103,19 @@ fn a_command_that_must_not_wait_fails_at_a_sleeping_device() {
 }
 
 #[test]
+fn a_write_that_fails_at_once_takes_no_place_of_one_that_waits() {
+    let (mut gateway, location) = asleep();
+    command(&mut gateway, &write("a", 1));
+    let mut impatient = write("b", 2);
+    impatient["when_asleep"] = "fail".into();
+    command(&mut gateway, &impatient);
+    assert_eq!(gateway.result("dev", "b").unwrap()["error"]["kind"], "asleep");
+    assert_eq!(gateway.result("dev", "a").unwrap()["status"], "queued");
+    wake(&mut gateway, &location, 700);
+    assert_eq!(gateway.next_sent().unwrap().payload, b"1");
+}
+
+#[test]
 fn nothing_leaves_before_its_time_and_priority_decides_among_the_rest() {
     let (mut gateway, location) = asleep();
     let now = 94_000;

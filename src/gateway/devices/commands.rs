@@ -214,6 +214,10 @@ impl Devices {
         if device.listens(services.now) || asked.not_before.is_some() || device.exchange.is_some() {
             return;
         }
+        if asked.when_asleep == WhenAsleep::Fail {
+            // It is about to be refused, and takes nobody's place.
+            return;
+        }
         let Some(path) = resolved.path().copied() else { return };
         let mut older = Vec::new();
         for queued in device.commands.iter() {
