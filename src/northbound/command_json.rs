@@ -98,7 +98,8 @@ pub fn parse_id(body: &Map<String, Value>) -> Result<Option<String>, CommandErro
     Ok(Some(id))
 }
 
-const FIELDS: [&str; 22] = [
+/// All fields that a command may have.
+pub const FIELDS: [&str; 22] = [
     "id",
     "operation",
     "path",

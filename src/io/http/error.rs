@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::model::command::{CommandError, ErrorKind};
+use crate::northbound::command_json::FIELDS;
 
 /// An answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,43 +111,14 @@ pub(super) const fn status_of(kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// Fields that requests have; a message about one of them begins with its name.
-const FIELDS: [&str; 29] = [
-    "id",
-    "operation",
-    "path",
-    "paths",
-    "value",
-    "values",
-    "type",
-    "arguments",
-    "attributes",
-    "command",
-    "name",
-    "params",
-    "format",
-    "ttl",
-    "timeout",
-    "priority",
-    "not_before",
-    "when_asleep",
-    "key",
-    "keys",
-    "for",
-    "device",
-    "label",
-    "tags",
-    "settings",
-    "file",
-    "text",
-    "dry_run",
-    "level",
-];
+/// Fields of requests that are no commands; a message about a field begins with its name.
+const FURTHER_FIELDS: [&str; 10] =
+    ["keys", "for", "device", "label", "tags", "settings", "file", "text", "dry_run", "level"];
 
 /// The field that a message is about: by convention of the core its first word, where that is a field.
 fn field_named(message: &str) -> Option<Cow<'static, str>> {
     let word = message.split([' ', ':', '.']).next().unwrap_or_default();
-    FIELDS.iter().find(|field| **field == word).map(|field| Cow::Borrowed(*field))
+    FIELDS.iter().chain(&FURTHER_FIELDS).find(|field| **field == word).map(|field| Cow::Borrowed(*field))
 }
 
 #[cfg(test)]
