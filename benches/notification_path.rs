@@ -94,7 +94,7 @@ impl World {
         loop {
             while let Some(bytes) = self.devices[number].poll_transmit() {
                 let remote = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 5_683));
-                self.feed(Input::Datagram { peer: Peer { listener: 0, remote, local: None }, bytes });
+                self.feed(Input::Datagram { peer: Peer { listener: 0, remote, local: None, session: None }, bytes });
             }
             if self.datagrams.is_empty() {
                 break;

@@ -265,7 +265,7 @@ fn switched_on(store: &SimulatedStore, boots: u8, synced: bool) -> Core {
 
 fn peer(number: u8) -> Peer {
     let remote = SocketAddr::from(([192, 0, 2, number % 4], 5_000 + u16::from(number % 2)));
-    Peer { listener: 0, remote, local: None }
+    Peer { listener: 0, remote, local: None, session: None }
 }
 
 impl Host {

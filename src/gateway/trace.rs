@@ -154,8 +154,7 @@ impl Window {
     }
 
     fn heard_from(&mut self, peer: Peer) {
-        let place = |peer: &Peer| (peer.listener, peer.remote);
-        self.peers.retain(|known| place(known) != place(&peer));
+        self.peers.retain(|known| known.place() != peer.place());
         self.peers.push_back(peer);
         if self.peers.len() > MAX_PEERS {
             self.peers.pop_front();
@@ -197,8 +196,7 @@ impl Devices {
 impl Services {
     /// Notes a datagram or frame that leaves to a traced device.
     pub(super) fn trace_outgoing(&mut self, peer: Peer, bytes: &[u8]) {
-        let place = |peer: &Peer| (peer.listener, peer.remote);
-        let to_peer = |window: &Window| window.peers.iter().any(|known| place(known) == place(&peer));
+        let to_peer = |window: &Window| window.peers.iter().any(|known| known.place() == peer.place());
         let Some(index) = self.traces.windows.iter().position(to_peer) else { return };
         let message = if self.is_stream(peer) {
             tcp_frame::decode(bytes, usize::MAX).ok().flatten().map(|(message, _)| message)
@@ -439,7 +437,7 @@ mod tests {
     use crate::protocol::coap::option::OptionNumber;
 
     fn peer() -> Peer {
-        Peer { listener: 0, remote: "192.0.2.7:5683".parse().unwrap(), local: None }
+        Peer { listener: 0, remote: "192.0.2.7:5683".parse().unwrap(), local: None, session: None }
     }
 
     fn begin(traces: &mut Traces, endpoint: &str, onlooker: Onlooker) -> Result<(), CommandError> {

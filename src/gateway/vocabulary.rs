@@ -28,10 +28,37 @@ use crate::northbound::leshan::Registration;
 pub struct Peer {
     /// Index of the listener in the configuration.
     pub listener: u16,
-    /// The other side.
+    /// The other side, as far as it is known: that of a session may have moved since.
     pub remote: SocketAddr,
     /// The local address that was asked, so that the answer leaves from it; `None` if the system did not tell.
     pub local: Option<IpAddr>,
+    /// The DTLS session that carries the messages; `None` for plain datagrams and for connections.
+    pub session: Option<SessionId>,
+}
+
+/// A DTLS session. A number never comes again, also over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct SessionId(pub u64);
+
+/// What tells a peer from all others, and what message ids and tokens belong to: an address, or a session wherever it
+/// is reached (RFC 7252 section 9.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// Listener and the other side's address.
+    Address(u16, SocketAddr),
+    /// A DTLS session.
+    Session(SessionId),
+}
+
+impl Peer {
+    /// What tells this peer from all others.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        match self.session {
+            Some(session) => Place::Session(session),
+            None => Place::Address(self.listener, self.remote),
+        }
+    }
 }
 
 /// Position of a sink in the configuration.

@@ -71,7 +71,8 @@ impl StreamNetwork {
         self.connections += 1;
         let id = ConnectionId(self.connections);
         let port = 50_000 + (self.connections % 15_000) as u16;
-        let peer = Peer { listener: self.listener, remote: SocketAddr::new(device.ip(), port), local: None };
+        let peer =
+            Peer { listener: self.listener, remote: SocketAddr::new(device.ip(), port), local: None, session: None };
         let line = Line { id, peer, adapter: Some(StreamAdapter::new(now, self.connections)), reconnect_at: None };
         self.lines.insert(device, line);
         self.moving.push_back((now + LATENCY, device, id, Moving::ToServer(StreamInput::Opened)));

@@ -283,7 +283,7 @@ impl World {
     fn step(&mut self) {
         while let Some((from, to, bytes)) = self.network.poll_delivery(self.now) {
             if to == GATEWAY {
-                let peer = Peer { listener: 0, remote: from, local: None };
+                let peer = Peer { listener: 0, remote: from, local: None, session: None };
                 self.input(Input::Datagram { peer, bytes });
             } else {
                 self.with_device(to, |device, now| device.handle_datagram(now, &bytes));

@@ -349,7 +349,7 @@ fn plan(mapping: &str, model: &ObjectModel) -> Arc<Plan> {
 /// Device number `number`.
 pub(crate) fn peer(number: u16) -> Peer {
     let [high, low] = number.to_be_bytes();
-    Peer { listener: 0, remote: SocketAddr::from(([10, 1, high, low], 40_000)), local: None }
+    Peer { listener: 0, remote: SocketAddr::from(([10, 1, high, low], 40_000)), local: None, session: None }
 }
 
 /// A confirmable request with a token of its own; `target` is `path?query&query` without a leading slash.

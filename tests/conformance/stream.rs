@@ -23,7 +23,7 @@ pub(crate) struct Connection {
 /// A peer on the TCP listener.
 pub(crate) fn stream_peer(number: u16) -> Peer {
     let [high, low] = number.to_be_bytes();
-    Peer { listener: 1, remote: SocketAddr::from(([10, 2, high, low], 50_000)), local: None }
+    Peer { listener: 1, remote: SocketAddr::from(([10, 2, high, low], 50_000)), local: None, session: None }
 }
 
 /// The capabilities of a device.

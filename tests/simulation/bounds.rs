@@ -277,7 +277,7 @@ fn connections_beyond_max_connections_are_closed_until_there_is_room() {
 #[test]
 fn connections_beyond_max_connections_per_address_are_closed_and_other_addresses_are_served() {
     let mut gateway = bounded(NOTHING, |limits| limits.max_connections_per_address = 2);
-    let at = |address: &str| Peer { listener: 1, remote: address.parse().unwrap(), local: None };
+    let at = |address: &str| Peer { listener: 1, remote: address.parse().unwrap(), local: None, session: None };
     let mut id = 0;
     for (remotes, taken) in [
         (["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"], [true, true, false]),

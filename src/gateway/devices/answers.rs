@@ -5,17 +5,16 @@
 //! entries give way, which at worst makes a very late repetition look new.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::gateway::vocabulary::Peer;
+use crate::gateway::vocabulary::{Peer, Place};
 use crate::model::time::Instant;
 use crate::protocol::coap::message::Message;
 
 /// EXCHANGE_LIFETIME of RFC 7252 section 4.8.2 with default parameters.
 pub const EXCHANGE_LIFETIME: Duration = Duration::from_secs(247);
 
-type Key = (u16, SocketAddr, u16);
+type Key = (Place, u16);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kept {
@@ -66,7 +65,7 @@ impl Answers {
 
     /// Looks a request up and notes it if it is new.
     pub fn see(&mut self, now: Instant, peer: Peer, message_id: u16) -> Seen {
-        let key = (peer.listener, peer.remote, message_id);
+        let key = (peer.place(), message_id);
         if let Some((kept, since)) = self.kept.get(&key)
             && now.saturating_since(*since) < EXCHANGE_LIFETIME
         {
@@ -86,7 +85,7 @@ impl Answers {
 
     /// Notes the answer to a request that was seen; empty for a message that wants none.
     pub fn answered(&mut self, peer: Peer, message_id: u16, datagram: &[u8]) {
-        if let Some((kept, _)) = self.kept.get_mut(&(peer.listener, peer.remote, message_id)) {
+        if let Some((kept, _)) = self.kept.get_mut(&(peer.place(), message_id)) {
             *kept = match datagram {
                 [] => Kept::Silent,
                 datagram if *datagram == Message::acknowledgement(message_id).encode() => Kept::Empty,
@@ -98,7 +97,7 @@ impl Answers {
 
     /// Forgets a request that was not handled after all, so that its repetition counts as new.
     pub fn forget(&mut self, peer: Peer, message_id: u16) {
-        self.kept.remove(&(peer.listener, peer.remote, message_id));
+        self.kept.remove(&(peer.place(), message_id));
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     fn peer() -> Peer {
-        Peer { listener: 0, remote: "127.0.0.1:1".parse().unwrap(), local: None }
+        Peer { listener: 0, remote: "127.0.0.1:1".parse().unwrap(), local: None, session: None }
     }
 
     #[test]

@@ -30,7 +30,6 @@ mod transfer;
 pub mod work;
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use slab::Slab;
@@ -38,7 +37,7 @@ use slab::Slab;
 use super::dispatch::results::Results;
 use super::services::Services;
 use super::store::StoreWrite;
-use super::vocabulary::Peer;
+use super::vocabulary::{Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::Instant;
@@ -69,9 +68,9 @@ pub struct Devices {
     by_name: HashMap<String, usize>,
     by_location: HashMap<String, usize>,
     /// Who registered or updated from an address last: whose a Send from there is.
-    by_address: HashMap<(u16, SocketAddr), usize>,
+    by_place: HashMap<Place, usize>,
     tokens: HashMap<Token, TokenOwner>,
-    outstanding: HashMap<(u16, SocketAddr, u16), usize>,
+    outstanding: HashMap<(Place, u16), usize>,
     timers: BTreeSet<(Instant, usize)>,
     answers: Answers,
     uploads: Uploads,
@@ -98,7 +97,7 @@ impl Devices {
             by_endpoint: HashMap::new(),
             by_name: HashMap::new(),
             by_location: HashMap::new(),
-            by_address: HashMap::new(),
+            by_place: HashMap::new(),
             tokens: HashMap::new(),
             outstanding: HashMap::new(),
             timers: BTreeSet::new(),
@@ -146,7 +145,7 @@ impl Devices {
             && device.behind.is_none()
         {
             self.by_location.insert(registration.location.clone(), key);
-            self.by_address.insert((device.peer.listener, device.peer.remote), key);
+            self.by_place.insert(device.peer.place(), key);
         }
         for (target, observation) in &device.observations {
             if let Some(token) = observation.token() {
@@ -176,7 +175,7 @@ impl Devices {
         if let Some(registration) = device.registration.take() {
             self.by_location.remove(&registration.location);
         }
-        self.by_address.retain(|_, owner| *owner != key);
+        self.by_place.retain(|_, owner| *owner != key);
         if let Some(scheduled) = device.scheduled.take() {
             self.timers.remove(&(scheduled, key));
         }
@@ -229,7 +228,7 @@ impl Devices {
         let active = self.table.get_mut(key)?.exchange.take()?;
         let received = active.receiving.as_ref().map_or(0, |receiving| receiving.body.len());
         self.receiving_bytes = self.receiving_bytes.saturating_sub(received);
-        self.outstanding.remove(&(active.peer.listener, active.peer.remote, active.exchange.message_id()));
+        self.outstanding.remove(&(active.peer.place(), active.exchange.message_id()));
         let token = active.exchange.token();
         if self.tokens.get(&token) == Some(&TokenOwner::Exchange(key)) {
             self.tokens.remove(&token);
@@ -331,7 +330,7 @@ impl Devices {
 
     /// The device that a message is from, as far as it says before anything is done with it.
     pub(super) fn sender_of(&self, peer: Peer, message: &Message) -> Option<&Device> {
-        let place = (peer.listener, peer.remote);
+        let place = peer.place();
         let by_message = if message.code.is_request() {
             let path = message.uri_path();
             match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -348,9 +347,9 @@ impl Devices {
                 TokenOwner::Exchange(key) | TokenOwner::Observation(key, _) => *key,
             })
         } else {
-            self.outstanding.get(&(peer.listener, peer.remote, message.id)).copied()
+            self.outstanding.get(&(peer.place(), message.id)).copied()
         };
-        self.table.get(by_message.or_else(|| self.by_address.get(&place).copied())?)
+        self.table.get(by_message.or_else(|| self.by_place.get(&place).copied())?)
     }
 
     /// What a token stands for.

@@ -45,7 +45,7 @@ impl Devices {
         device.bytes_in = device.bytes_in.saturating_add(bytes as u64);
         device.failures = 0;
         device.quiet_until = None;
-        if peer.remote != device.peer.remote || peer.listener != device.peer.listener {
+        if peer.place() != device.peer.place() {
             device.alternate_peer = Some(peer);
         }
         if device.behind.is_some() {

@@ -9,7 +9,7 @@ use super::end_devices::Behind;
 use super::observation::{Observation, Target};
 use super::own_settings::OwnSettings;
 use crate::gateway::clock::WallClock;
-use crate::gateway::vocabulary::Peer;
+use crate::gateway::vocabulary::{Peer, SessionId};
 use crate::model::attributes::NotificationAttributes;
 use crate::model::endpoint::Endpoint;
 use crate::model::path::Path;
@@ -31,6 +31,8 @@ pub struct DeviceRecord {
     remote: SocketAddr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     local: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<SessionId>,
     state: State,
     reason: String,
     last_seen: WallTime,
@@ -139,6 +141,7 @@ impl DeviceRecord {
             listener: device.peer.listener,
             remote: device.peer.remote,
             local: device.peer.local,
+            session: device.peer.session,
             state: device.state,
             reason: device.reason.clone(),
             last_seen: device.last_seen,
@@ -163,7 +166,7 @@ impl DeviceRecord {
     /// least five minutes (or its lifetime, if that is shorter), and at most its whole lifetime, before it expires.
     pub fn into_device(self, endpoint: Endpoint, now: Instant, clock: &WallClock, grace: Duration) -> Device {
         const LEAST_REMAINING: Duration = Duration::from_secs(300);
-        let peer = Peer { listener: self.listener, remote: self.remote, local: self.local };
+        let peer = Peer { listener: self.listener, remote: self.remote, local: self.local, session: self.session };
         let mut device = Device::new(endpoint, peer, self.last_seen);
         device.name = self.name;
         device.label = self.label;

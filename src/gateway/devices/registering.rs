@@ -142,12 +142,12 @@ impl Devices {
         // Whoever registers by itself is behind nobody.
         device.behind = None;
         let former = [Some(device.peer), device.alternate_peer.take()];
-        for former in former.into_iter().flatten().map(|former| (former.listener, former.remote)) {
-            if self.by_address.get(&former) == Some(&key) {
-                self.by_address.remove(&former);
+        for former in former.into_iter().flatten().map(|former| former.place()) {
+            if self.by_place.get(&former) == Some(&key) {
+                self.by_place.remove(&former);
             }
         }
-        self.by_address.insert((peer.listener, peer.remote), key);
+        self.by_place.insert(peer.place(), key);
         device.peer = peer;
         device.answer_pending = true;
         device.reads.clear();
@@ -298,12 +298,12 @@ impl Devices {
     fn remember_address(&mut self, key: usize, peer: Peer) {
         let former = self.table.get(key).and_then(|device| device.alternate_peer);
         if let Some(former) = former {
-            let address = (former.listener, former.remote);
-            if self.by_address.get(&address) == Some(&key) {
-                self.by_address.remove(&address);
+            let place = former.place();
+            if self.by_place.get(&place) == Some(&key) {
+                self.by_place.remove(&place);
             }
         }
-        self.by_address.insert((peer.listener, peer.remote), key);
+        self.by_place.insert(peer.place(), key);
     }
 
     pub(super) fn deregister(&mut self, services: &mut Services, peer: Peer, location: &str, bytes: usize) -> Reply {

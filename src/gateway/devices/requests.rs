@@ -4,12 +4,11 @@
 //! by Block1 (RFC 7959 section 2.5) and are put together here before anything looks at them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use super::Devices;
 use super::answers::EXCHANGE_LIFETIME;
 use crate::gateway::services::{Held, Services};
-use crate::gateway::vocabulary::Peer;
+use crate::gateway::vocabulary::{Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
@@ -68,7 +67,7 @@ pub enum Uploaded {
     TooLarge,
 }
 
-type UploadKey = (u16, SocketAddr, Vec<String>, Vec<u8>);
+type UploadKey = (Place, Vec<String>, Vec<u8>);
 
 #[derive(Debug)]
 struct Upload {
@@ -167,7 +166,7 @@ impl Devices {
         let mut target = path.clone();
         target.extend(query.iter().cloned());
         let tag = request.option(OptionNumber::REQUEST_TAG).unwrap_or_default().to_vec();
-        let key = (peer.listener, peer.remote, target, tag);
+        let key = (peer.place(), target, tag);
         let mut reply = match self.uploads.take(services.now, &key, block, &request.payload) {
             Uploaded::Continue => Reply::now(Code::CONTINUE),
             Uploaded::Incomplete => Reply::now(Code::REQUEST_ENTITY_INCOMPLETE),
@@ -264,7 +263,7 @@ mod tests {
     use super::*;
 
     fn key(number: u8) -> UploadKey {
-        (0, SocketAddr::from(([127, 0, 0, number], 1)), vec!["rd".into()], Vec::new())
+        (Place::Address(0, std::net::SocketAddr::from(([127, 0, 0, number], 1))), vec!["rd".into()], Vec::new())
     }
 
     fn block(number: u32, more: bool) -> Block {

@@ -22,7 +22,7 @@ use crate::protocol::content::{self, ContentFormat, DecodeContext};
 
 impl Devices {
     pub(super) fn handle_acknowledgement(&mut self, services: &mut Services, peer: Peer, id: u16) {
-        let Some(key) = self.outstanding.get(&(peer.listener, peer.remote, id)).copied() else { return };
+        let Some(key) = self.outstanding.get(&(peer.place(), id)).copied() else { return };
         self.heard(services, key, peer, 4);
         if let Some(active) = self.table.get_mut(key).and_then(|device| device.exchange.as_mut()) {
             active.exchange.acknowledge(services.now);
@@ -31,7 +31,7 @@ impl Devices {
     }
 
     pub(super) fn handle_reset(&mut self, services: &mut Services, peer: Peer, id: u16) {
-        let Some(key) = self.outstanding.get(&(peer.listener, peer.remote, id)).copied() else { return };
+        let Some(key) = self.outstanding.get(&(peer.place(), id)).copied() else { return };
         self.heard(services, key, peer, 4);
         let Some(active) = self.end_exchange(key) else { return };
         match &active.job {
@@ -49,7 +49,7 @@ impl Devices {
 
     pub(super) fn handle_response(&mut self, services: &mut Services, peer: Peer, message: Message, bytes: usize) {
         if message.message_type == MessageType::Acknowledgement {
-            let Some(key) = self.outstanding.get(&(peer.listener, peer.remote, message.id)).copied() else {
+            let Some(key) = self.outstanding.get(&(peer.place(), message.id)).copied() else {
                 services.count(Occurrence::DatagramDropped("unknown_acknowledgement"));
                 return;
             };

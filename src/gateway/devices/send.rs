@@ -20,7 +20,7 @@ impl Devices {
         body: &[u8],
         bytes: usize,
     ) -> Reply {
-        let Some(key) = self.by_address.get(&(peer.listener, peer.remote)).copied() else {
+        let Some(key) = self.by_place.get(&peer.place()).copied() else {
             services.refuse("", peer, "unknown_sender", "Send from an address that registered nothing");
             return Reply::now(Code::NOT_FOUND);
         };

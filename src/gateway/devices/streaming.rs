@@ -133,7 +133,7 @@ impl Devices {
     /// Whether a token belongs to a device on this connection: tokens are local to it (RFC 8323 section 3.3).
     fn is_on(&self, owner: &TokenOwner, peer: Peer) -> bool {
         let Some(device) = self.table.get(owner.key()) else { return false };
-        address_of(device.peer) == address_of(peer)
+        device.peer.place() == peer.place()
     }
 
     /// The same for a datagram: whether its token belongs to a device on some connection, and so not to it.
@@ -230,11 +230,11 @@ impl Devices {
         self.leave_connection(services, key);
         let Some(device) = self.table.get_mut(key) else { return };
         device.disconnected = true;
-        let address = address_of(device.peer);
+        let place = device.peer.place();
         let (registered, queue_mode) = (device.registration.is_some(), device.in_queue_mode());
         let was_online = device.state == State::Online;
-        if self.by_address.get(&address) == Some(&key) {
-            self.by_address.remove(&address);
+        if self.by_place.get(&place) == Some(&key) {
+            self.by_place.remove(&place);
         }
         if registered && queue_mode {
             self.fall_asleep(services, key);
@@ -290,20 +290,20 @@ impl Devices {
         if services.is_stream(peer) {
             services.streams.join(peer, key);
         }
-        let same = address_of(former) == address_of(peer);
+        let same = former.place() == peer.place();
         if (same && connected) || !(services.is_stream(peer) || services.is_stream(former)) {
             return;
         }
         self.leave_connection(services, key);
-        if !same && self.by_address.get(&address_of(former)) == Some(&key) {
-            self.by_address.remove(&address_of(former));
+        if !same && self.by_place.get(&former.place()) == Some(&key) {
+            self.by_place.remove(&former.place());
         }
         if let Some(device) = self.table.get_mut(key) {
             device.peer = peer;
             device.alternate_peer = None;
             device.disconnected = false;
         }
-        self.by_address.insert(address_of(peer), key);
+        self.by_place.insert(peer.place(), key);
         if !same
             && services.streams.leave(services.now, former, key)
             && let Some(stream) = services.streams.get_mut(address_of(former))

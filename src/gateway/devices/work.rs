@@ -234,7 +234,7 @@ impl Devices {
         let Some(device) = self.table.get_mut(key) else { return };
         let mut id = device.next_message_id;
         // Several devices may share an address: an id that is in use there is passed over.
-        while self.outstanding.contains_key(&(peer.listener, peer.remote, id)) {
+        while self.outstanding.contains_key(&(peer.place(), id)) {
             id = id.wrapping_add(1);
         }
         device.next_message_id = id.wrapping_add(1);
@@ -265,7 +265,7 @@ impl Devices {
         device.exchange =
             Some(ActiveExchange { exchange, job, request, peer, receiving, sending, tried_other_words, give_up_at });
         self.receiving_bytes += received;
-        self.outstanding.insert((peer.listener, peer.remote, id), key);
+        self.outstanding.insert((peer.place(), id), key);
         self.tokens.entry(token).or_insert(TokenOwner::Exchange(key));
         services.transmit(peer, datagram);
     }

@@ -155,7 +155,7 @@ async fn accept(index: u16, listener: TcpListener, bounds: Bounds, acceptor: Acc
             continue;
         }
         let local = stream.local_addr().ok().map(|address| canonical(address).ip());
-        let peer = Peer { listener: index, remote: canonical(remote), local };
+        let peer = Peer { listener: index, remote: canonical(remote), local, session: None };
         let connection = ConnectionId(acceptor.next_id.fetch_add(1, Ordering::Relaxed));
         let (port, served) = connection::open(stream, bounds);
         // An error means that the host is gone.

@@ -180,6 +180,7 @@ impl UdpListener {
                 listener: self.index,
                 remote: canonical(meta.addr),
                 local: meta.dst_ip.map(|address| address.to_canonical()).filter(can_be_source),
+                session: None,
             };
             let bytes = slot.get(..meta.len).unwrap_or_default();
             into.extend(bytes.chunks(meta.stride.max(1)).map(|datagram| (peer, datagram.to_vec())));

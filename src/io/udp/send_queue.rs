@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn peer() -> Peer {
-        Peer { listener: 0, remote: SocketAddr::from(([192, 0, 2, 1], 5683)), local: None }
+        Peer { listener: 0, remote: SocketAddr::from(([192, 0, 2, 1], 5683)), local: None, session: None }
     }
 
     fn would_block(_: &Peer, _: &[u8]) -> io::Result<()> {

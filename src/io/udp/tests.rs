@@ -47,7 +47,7 @@ async fn a_dual_stack_listener_sees_plain_ipv4_and_answers_from_the_asked_addres
     for asked in [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 99, 1, 1)] {
         client.send_to(b"ping", (asked, port)).await.unwrap();
         let received = receive(&mut listener, 1).await;
-        let peer = Peer { listener: 3, remote: client.local_addr().unwrap(), local: Some(asked.into()) };
+        let peer = Peer { listener: 3, remote: client.local_addr().unwrap(), local: Some(asked.into()), session: None };
         assert_eq!(received, [(peer, b"ping".to_vec())]);
         assert_eq!(listener.try_send(&peer, b"pong"), Sent::Now);
         assert_eq!(answer(&client).await, (b"pong".to_vec(), SocketAddr::from((asked, port))));
@@ -78,7 +78,7 @@ async fn ipv6_peers_keep_their_address() {
     client.send_to(b"ping", (Ipv6Addr::LOCALHOST, port)).await.unwrap();
     let received = receive(&mut listener, 1).await;
     let local = Some(Ipv6Addr::LOCALHOST.into());
-    assert_eq!(received[0].0, Peer { listener: 0, remote: client.local_addr().unwrap(), local });
+    assert_eq!(received[0].0, Peer { listener: 0, remote: client.local_addr().unwrap(), local, session: None });
     listener.try_send(&received[0].0, b"pong");
     assert_eq!(answer(&client).await, (b"pong".to_vec(), SocketAddr::from((Ipv6Addr::LOCALHOST, port))));
 }
@@ -88,7 +88,7 @@ async fn an_answer_leaves_even_when_the_asked_address_is_gone() {
     let mut listener = UdpListener::bind(0, "0.0.0.0:0".parse().unwrap()).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let gone = Some(Ipv4Addr::new(192, 0, 2, 77).into());
-    let peer = Peer { listener: 0, remote: client.local_addr().unwrap(), local: gone };
+    let peer = Peer { listener: 0, remote: client.local_addr().unwrap(), local: gone, session: None };
     assert_eq!(listener.try_send(&peer, b"late"), Sent::Now);
     assert_eq!(answer(&client).await.0, b"late");
 }
@@ -140,7 +140,7 @@ async fn a_peer_that_went_away_hurts_nobody_else() {
     let mut listener = UdpListener::bind(0, any(0)).unwrap();
     let port = listener.local_address().port();
     let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let peer = Peer { listener: 0, remote: gone, local: None };
+    let peer = Peer { listener: 0, remote: gone, local: None, session: None };
     for _ in 0..20 {
         listener.try_send(&peer, b"anybody there?");
     }
@@ -153,7 +153,7 @@ async fn a_peer_that_went_away_hurts_nobody_else() {
 async fn a_datagram_that_cannot_be_sent_is_counted_and_the_next_leaves() {
     let mut listener = UdpListener::bind(0, "127.0.0.1:0".parse().unwrap()).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let peer = Peer { listener: 0, remote: client.local_addr().unwrap(), local: None };
+    let peer = Peer { listener: 0, remote: client.local_addr().unwrap(), local: None, session: None };
     assert_eq!(listener.try_send(&peer, &vec![0; 70_000]), Sent::Failed);
     assert_eq!(listener.try_send(&peer, b"short"), Sent::Now);
     assert_eq!(answer(&client).await.0, b"short");
