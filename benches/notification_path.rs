@@ -168,6 +168,7 @@ impl World {
                 | Output::Result(_)
                 | Output::Registration { .. }
                 | Output::Samples { .. }
+                | Output::Handshake(_)
                 | Output::Shell { .. }
                 | Output::Reload => {}
             }

@@ -175,6 +175,7 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
             "MAX_RETRANSMIT of CoAP, RFC 7252 section 4.8.",
         ),
         streams: read_streams(section),
+        ..built_in
     };
     read_credentials(section);
     Lwm2mSettings { udp, tcp, core }

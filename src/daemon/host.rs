@@ -170,6 +170,7 @@ impl Host {
                         listener.try_send(&peer, &bytes);
                     }
                 }
+                Output::Handshake(_) => {}
                 Output::Stream { connection, order } => self.tcp.order(connection, order),
                 Output::Store(batch) => turn.add(batch),
                 Output::ReadSpool { sink, after, max_rows } => {

@@ -33,8 +33,12 @@ pub enum Transport {
     /// Datagrams.
     #[default]
     Udp,
+    /// Datagrams in DTLS records.
+    Dtls,
     /// Connections (RFC 8323).
     Tcp,
+    /// Connections over TLS.
+    Tls,
 }
 
 impl Transport {
@@ -43,7 +47,9 @@ impl Transport {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "udp",
+            Self::Dtls => "dtls",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
     }
 
@@ -52,14 +58,22 @@ impl Transport {
     pub const fn scheme(self) -> &'static str {
         match self {
             Self::Udp => "coap",
+            Self::Dtls => "coaps",
             Self::Tcp => "coap+tcp",
+            Self::Tls => "coaps+tcp",
         }
     }
 
     /// Whether peers have connections.
     #[must_use]
     pub const fn is_stream(self) -> bool {
-        matches!(self, Self::Tcp)
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+
+    /// Whether peers prove who they are.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Dtls | Self::Tls)
     }
 }
 
@@ -90,6 +104,52 @@ impl Default for StreamConfiguration {
     }
 }
 
+/// DTLS sessions and handshakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfiguration {
+    /// Bytes of the connection ids handed out (RFC 9146), at most 16; 0: none.
+    pub connection_id_bytes: usize,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// How often the state of a session that changed is stored; what came since is open to replay after a power cut.
+    pub save_interval: Duration,
+    /// How long a session stays that no registered device uses.
+    pub unused_timeout: Duration,
+    /// Whether a record of a session that is not known is answered by a fatal alert, so that its device begins anew.
+    /// Anybody on the network can so be told to: for trusted networks.
+    pub alert_unknown: bool,
+    /// Whether HelloVerifyRequest says DTLS 1.2; else 1.0, as RFC 6347 section 4.2.1 advises.
+    pub hello_verify_1_2: bool,
+    /// Handshakes that may begin in a second, and at once after a quiet time, over all sources.
+    pub handshake_rate: Rate,
+    /// The same from one IPv4 address or IPv6 network of 64 bits.
+    pub handshake_rate_per_source: Rate,
+}
+
+impl Default for SessionConfiguration {
+    fn default() -> Self {
+        Self {
+            connection_id_bytes: 8,
+            handshake_timeout: Duration::from_secs(30),
+            save_interval: Duration::from_secs(60),
+            unused_timeout: Duration::from_secs(24 * 60 * 60),
+            alert_unknown: false,
+            hello_verify_1_2: false,
+            handshake_rate: Rate { per_second: 400, burst: 400 },
+            handshake_rate_per_source: Rate { per_second: 200, burst: 200 },
+        }
+    }
+}
+
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: u32,
+    /// At once, after a quiet time.
+    pub burst: u32,
+}
+
 /// The LwM2M server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lwm2mConfiguration {
@@ -111,6 +171,26 @@ pub struct Lwm2mConfiguration {
     pub max_retransmit: u32,
     /// Connections of stream transports.
     pub streams: StreamConfiguration,
+    /// DTLS sessions.
+    pub sessions: SessionConfiguration,
+    /// Where the endpoint name stands in certificates of a trusted authority.
+    pub x509_endpoint: CertificateName,
+    /// Registrations that may begin in a second, over all sources.
+    pub registration_rate: Rate,
+    /// The same from one IPv4 address or IPv6 network of 64 bits.
+    pub registration_rate_per_source: Rate,
+}
+
+/// Where the endpoint name stands in a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name of the subject.
+    #[default]
+    CommonName,
+    /// A DNS name or URI among the alternative names.
+    AlternativeName,
+    /// Either.
+    Any,
 }
 
 impl Default for Lwm2mConfiguration {
@@ -125,6 +205,10 @@ impl Default for Lwm2mConfiguration {
             ack_timeout: Duration::from_secs(2),
             max_retransmit: 4,
             streams: StreamConfiguration::default(),
+            sessions: SessionConfiguration::default(),
+            x509_endpoint: CertificateName::CommonName,
+            registration_rate: Rate { per_second: 2_000, burst: 4_000 },
+            registration_rate_per_source: Rate { per_second: 1_000, burst: 2_000 },
         }
     }
 }
@@ -166,6 +250,12 @@ pub struct Limits {
     pub max_results: usize,
     /// Requests of the bridge whose work the shell has not done yet.
     pub max_shell_tasks: usize,
+    /// DTLS sessions; beyond it the one that was heard least lately goes, those without a device first.
+    pub max_sessions: usize,
+    /// DTLS handshakes at a time; beyond it a ClientHello is not answered.
+    pub max_handshakes: usize,
+    /// Credentials; further ones are refused.
+    pub max_credentials: usize,
     /// Connections of stream transports; further ones are closed at once.
     pub max_connections: usize,
     /// The same from one IPv4 address or one IPv6 network of 64 bits.
@@ -194,6 +284,9 @@ impl Default for Limits {
             max_last_values_per_device: 256,
             max_results: 10_000,
             max_shell_tasks: 64,
+            max_sessions: 100_000,
+            max_handshakes: 256,
+            max_credentials: 200_000,
             max_connections: 10_000,
             max_connections_per_address: 256,
             max_stream_bytes: 16 << 20,

@@ -146,6 +146,7 @@ impl Core {
         self.services.now = self.services.now.max(now);
         match input {
             Input::Datagram { peer, bytes } => self.devices.handle_datagram(&mut self.services, peer, &bytes),
+            Input::Handshake(input) => self.devices.handle_handshake(&mut self.services, input),
             Input::Stream { peer, connection, input } => {
                 self.devices.handle_stream(&mut self.services, peer, connection, input);
             }

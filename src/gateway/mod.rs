@@ -10,6 +10,7 @@ pub mod delivery;
 mod device_views;
 pub mod devices;
 pub mod dispatch;
+pub mod handshakes;
 pub mod inbound;
 pub mod journal;
 mod leshan;

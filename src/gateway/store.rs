@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model::credential::SecretBytes;
 use crate::model::endpoint::Endpoint;
 use crate::model::message::Message;
 use crate::model::time::WallTime;
@@ -48,6 +49,46 @@ pub struct RetainedRow {
     pub endpoint: Option<Endpoint>,
     /// The message; `retain` is set.
     pub message: Message,
+}
+
+/// What of the secrets a row holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretKind {
+    /// A credential.
+    Credential,
+    /// A DTLS session, by its number.
+    Session,
+    /// A DTLS session that can be resumed, by its id.
+    Resumable,
+    /// Keys of session tickets.
+    TicketKeys,
+}
+
+impl SecretKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Credential, Self::Session, Self::Resumable, Self::TicketKeys];
+
+    /// The word in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Session => "session",
+            Self::Resumable => "resumable",
+            Self::TicketKeys => "ticket_keys",
+        }
+    }
+}
+
+/// Something secret, opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRow {
+    /// What it is.
+    pub kind: SecretKind,
+    /// Key within the kind.
+    pub key: Vec<u8>,
+    /// Value.
+    pub value: SecretBytes,
 }
 
 /// One change.
@@ -109,6 +150,22 @@ pub enum StoreWrite {
         /// Key.
         topic: String,
     },
+    /// Insert or replace something secret; the store seals the value.
+    PutSecret {
+        /// What it is.
+        kind: SecretKind,
+        /// Key within the kind.
+        key: Vec<u8>,
+        /// Value.
+        value: SecretBytes,
+    },
+    /// Forget something secret.
+    DeleteSecret {
+        /// What it is.
+        kind: SecretKind,
+        /// Key within the kind.
+        key: Vec<u8>,
+    },
     /// Insert or replace a value of the gateway itself.
     PutState {
         /// Key.
@@ -129,8 +186,10 @@ impl StoreWrite {
                 Self::PutSpool { row, .. } => row.message.topic.len() + row.message.payload.len(),
                 Self::PutRetained { row, .. } => row.message.topic.len() + row.message.payload.len(),
                 Self::PutState { key, value } => key.len() + value.len(),
+                Self::PutSecret { key, value, .. } => key.len() + value.expose().len(),
                 Self::DeleteDevice { .. }
                 | Self::DeleteCommand { .. }
+                | Self::DeleteSecret { .. }
                 | Self::DeleteSpool { .. }
                 | Self::DeleteRetained { .. } => 0,
             }
@@ -182,6 +241,8 @@ pub struct StoredState {
     pub state: BTreeMap<String, Vec<u8>>,
     /// Spools by sink name.
     pub spools: BTreeMap<String, SpoolExtent>,
+    /// What is secret, in the order of the keys of each kind.
+    pub secrets: Vec<SecretRow>,
     /// Retained rows of devices whose topic ends in `/values` or `/attributes`.
     pub latest: Vec<RetainedRow>,
 }

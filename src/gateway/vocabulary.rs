@@ -11,9 +11,11 @@ use bytes::Bytes;
 
 use super::configuration::Role;
 use super::devices::observation::Target;
+use super::handshakes::{HandshakeInput, HandshakeOrder};
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
+use crate::model::credential::Identity;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
 use crate::model::message::Message;
@@ -103,11 +105,23 @@ impl ConnectionId {
     }
 }
 
+/// Who a peer proved to be, and by which state of its credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// Who.
+    pub identity: Identity,
+    /// Which state of the credential; see [`HandshakeOrder::Admit`].
+    pub generation: u64,
+}
+
 /// What happens to a connection of a stream transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamInput {
     /// The peer connected. It is refused by [`StreamOrder::Close`].
-    Opened,
+    Opened {
+        /// Who it proved to be, over TLS.
+        identity: Option<Box<Authenticated>>,
+    },
     /// Bytes arrived, in order.
     Bytes(Vec<u8>),
     /// It is gone, unless the core had it closed.
@@ -140,6 +154,8 @@ pub enum Input {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// Something happened to a DTLS handshake.
+    Handshake(HandshakeInput),
     /// Something happened to a connection of a stream transport.
     Stream {
         /// The other side.
@@ -512,6 +528,8 @@ pub enum Output {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// Do this with the DTLS handshakes; the orders that concern proofs are for TLS listeners too.
+    Handshake(HandshakeOrder),
     /// Do this with a connection of a stream transport.
     Stream {
         /// Which connection.

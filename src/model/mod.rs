@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod command;
+pub mod credential;
 pub mod ddf;
 pub mod endpoint;
 pub mod event;

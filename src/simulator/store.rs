@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::gateway::store::{
-    ROWS_PER_SEGMENT, RetainedRow, SpoolExtent, SpoolRow, SpoolSegment, StoreBatch, StoreSequence, StoreWrite,
-    StoredState,
+    ROWS_PER_SEGMENT, RetainedRow, SecretKind, SecretRow, SpoolExtent, SpoolRow, SpoolSegment, StoreBatch,
+    StoreSequence, StoreWrite, StoredState,
 };
+use crate::model::credential::SecretBytes;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::Instant;
 
@@ -16,6 +17,7 @@ struct Contents {
     devices: BTreeMap<Endpoint, Vec<u8>>,
     commands: BTreeMap<(Endpoint, String), Vec<u8>>,
     state: BTreeMap<String, Vec<u8>>,
+    secrets: BTreeMap<(SecretKind, Vec<u8>), SecretBytes>,
     spools: BTreeMap<String, BTreeMap<u64, SpoolRow>>,
     last_ids: BTreeMap<String, u64>,
     retained: BTreeMap<(String, String), RetainedRow>,
@@ -101,7 +103,7 @@ impl SimulatedStore {
 
     /// What a gateway that starts now finds.
     pub fn stored(&self) -> StoredState {
-        let Contents { devices, commands, state, spools, last_ids, retained } = self.committed.clone();
+        let Contents { devices, commands, state, secrets, spools, last_ids, retained } = self.committed.clone();
         let extents = last_ids.into_iter().map(|(sink, last)| {
             let mut segments: Vec<SpoolSegment> = Vec::new();
             for row in spools.get(&sink).into_iter().flat_map(BTreeMap::values) {
@@ -130,6 +132,7 @@ impl SimulatedStore {
             devices: devices.into_iter().collect(),
             commands: commands.into_iter().map(|((endpoint, id), record)| (endpoint, id, record)).collect(),
             state,
+            secrets: secrets.into_iter().map(|((kind, key), value)| SecretRow { kind, key, value }).collect(),
             spools: extents.collect(),
             latest: retained.into_values().filter(latest).collect(),
         }
@@ -167,6 +170,12 @@ impl Contents {
                 }
                 StoreWrite::DeleteRetained { sink, topic } => {
                     self.retained.remove(&(sink.to_string(), topic));
+                }
+                StoreWrite::PutSecret { kind, key, value } => {
+                    self.secrets.insert((kind, key), value);
+                }
+                StoreWrite::DeleteSecret { kind, key } => {
+                    self.secrets.remove(&(kind, key));
                 }
                 StoreWrite::PutState { key, value } => {
                     self.state.insert(key, value);

@@ -75,7 +75,7 @@ impl StreamNetwork {
             Peer { listener: self.listener, remote: SocketAddr::new(device.ip(), port), local: None, session: None };
         let line = Line { id, peer, adapter: Some(StreamAdapter::new(now, self.connections)), reconnect_at: None };
         self.lines.insert(device, line);
-        self.moving.push_back((now + LATENCY, device, id, Moving::ToServer(StreamInput::Opened)));
+        self.moving.push_back((now + LATENCY, device, id, Moving::ToServer(StreamInput::Opened { identity: None })));
         self.flush(now, device);
     }
 

@@ -291,7 +291,9 @@ impl World {
         }
         while let Some(arrival) = self.streams.poll(self.now) {
             match arrival {
-                Arrival::Server(_, _, StreamInput::Opened) if self.core.is_none() => self.streams.break_all(self.now),
+                Arrival::Server(_, _, StreamInput::Opened { .. }) if self.core.is_none() => {
+                    self.streams.break_all(self.now)
+                }
                 Arrival::Server(peer, connection, input) => self.input(Input::Stream { peer, connection, input }),
                 Arrival::Device(address, datagram) => {
                     self.with_device(address, |device, now| device.handle_datagram(now, &datagram));
@@ -356,6 +358,7 @@ impl World {
                 | Output::Log { .. }
                 | Output::Registration { .. }
                 | Output::Samples { .. }
+                | Output::Handshake(_)
                 | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }

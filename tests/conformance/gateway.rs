@@ -324,6 +324,7 @@ impl Gateway {
                 | Output::Result(_)
                 | Output::Trace { .. }
                 | Output::Log { .. }
+                | Output::Handshake(_)
                 | Output::Shell { .. } => {}
             }
         }

@@ -35,7 +35,7 @@ impl Connection {
     /// Connects; nothing was said.
     pub(crate) fn connect(gateway: &mut Gateway, peer: Peer, id: u64) -> Self {
         let connection = Self { peer, id: ConnectionId(id) };
-        connection.input(gateway, StreamInput::Opened);
+        connection.input(gateway, StreamInput::Opened { identity: None });
         connection
     }
 

@@ -24,6 +24,7 @@ pub mod reporting;
 pub mod requests;
 pub mod responses;
 pub mod restoring;
+mod securing;
 mod send;
 pub mod streaming;
 mod transfer;

@@ -26,7 +26,7 @@ impl Devices {
     /// Takes what happened to a connection.
     pub fn handle_stream(&mut self, services: &mut Services, peer: Peer, id: ConnectionId, input: StreamInput) {
         match input {
-            StreamInput::Opened => self.stream_opened(services, peer, id),
+            StreamInput::Opened { identity: _ } => self.stream_opened(services, peer, id),
             StreamInput::Bytes(bytes) => {
                 let now = services.now;
                 let Some(stream) = services.streams.current(peer, id) else { return };

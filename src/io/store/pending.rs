@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use crate::gateway::store::{RetainedRow, SinkName, SpoolRow, StoreBatch, StoreSequence, StoreWrite};
+use crate::gateway::store::{RetainedRow, SecretKind, SinkName, SpoolRow, StoreBatch, StoreSequence, StoreWrite};
+use crate::model::credential::SecretBytes;
 use crate::model::endpoint::Endpoint;
 
 /// What waits for one spool.
@@ -30,6 +31,7 @@ pub(super) struct Pending {
     pub(super) commands: Changes<(Endpoint, String), Vec<u8>>,
     pub(super) retained: HashMap<SinkName, BTreeMap<String, Option<RetainedRow>>>,
     pub(super) state: HashMap<String, Vec<u8>>,
+    pub(super) secrets: Changes<(SecretKind, Vec<u8>), SecretBytes>,
     pub(super) spools: HashMap<SinkName, PendingSpool>,
     /// The last batch within.
     pub(super) up_to: Option<StoreSequence>,
@@ -88,6 +90,12 @@ impl Pending {
             }
             StoreWrite::DeleteRetained { sink, topic } => {
                 self.retained.entry(sink).or_default().insert(topic, None);
+            }
+            StoreWrite::PutSecret { kind, key, value } => {
+                self.secrets.insert((kind, key), Some(value));
+            }
+            StoreWrite::DeleteSecret { kind, key } => {
+                self.secrets.insert((kind, key), None);
             }
             StoreWrite::PutState { key, value } => {
                 self.state.insert(key, value);

@@ -162,7 +162,11 @@ async fn accept(index: u16, listener: TcpListener, bounds: Bounds, acceptor: Acc
         if acceptor.accepted.send((connection, port)).await.is_err() {
             return;
         }
-        if inputs.send(vec![Input::Stream { peer, connection, input: StreamInput::Opened }]).await.is_err() {
+        if inputs
+            .send(vec![Input::Stream { peer, connection, input: StreamInput::Opened { identity: None } }])
+            .await
+            .is_err()
+        {
             return;
         }
         let inputs = inputs.clone();

@@ -31,7 +31,7 @@ impl Bench {
     async fn connect(&mut self) -> (TcpStream, ConnectionId) {
         let client = TcpStream::connect(self.connections.addresses()[0]).await.unwrap();
         let (peer, id, input) = self.next().await;
-        assert_eq!((input, peer.listener), (StreamInput::Opened, 3));
+        assert_eq!((input, peer.listener), (StreamInput::Opened { identity: None }, 3));
         assert_eq!(peer.remote, client.local_addr().unwrap());
         (client, id)
     }
