@@ -2,5 +2,9 @@
 //! keys, replay window and connection ids (RFC 9146) after it. The handshake between the two is done elsewhere.
 
 pub mod connection_id;
+pub mod cookie;
+pub mod hello;
 pub mod keys;
+pub mod record;
 pub mod suite;
+pub mod window;
