@@ -230,6 +230,7 @@ impl Core {
     pub(super) fn permit_join(&mut self, duration: Duration) {
         let (services, devices, _) = self.parts();
         devices.join_until = (!duration.is_zero()).then(|| services.now + duration);
+        services.readmit_removed_until(devices.join_until);
     }
 
     fn named_device(&mut self, body: &Json) -> Result<usize, CommandError> {

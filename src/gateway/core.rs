@@ -19,6 +19,7 @@ use super::bridge::Bridge;
 use super::bridge_requests::Tasks;
 use super::clock::WallClock;
 use super::configuration::Configuration;
+use super::credentials::Credentials;
 use super::delivery::sink::{ClockCorrection, Notice, SinkDelivery};
 use super::devices::Devices;
 use super::devices::record::DeviceRecord;
@@ -113,6 +114,7 @@ impl Core {
             journal: Journal::default(),
             sinks,
             streams,
+            credentials: Credentials::default(),
             outputs: std::collections::VecDeque::new(),
             random: ChaCha8Rng::from_seed(seed),
             occurrences: Vec::new(),
@@ -210,6 +212,9 @@ impl Core {
             self.keep_house();
         }
         self.services.end_traces();
+        if self.services.end_former_proofs() {
+            self.devices.credentials_changed(&mut self.services);
+        }
         self.bridge.handle_timeout(&mut self.services, &mut self.devices);
         self.end_of_input();
     }
@@ -219,10 +224,18 @@ impl Core {
         let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
         let streams = self.services.streams.next_deadline();
         let traces = self.services.traces.next_deadline();
-        [self.devices.next_deadline(), sinks, streams, traces, Some(self.bridge.next_deadline(&self.devices))]
-            .into_iter()
-            .flatten()
-            .fold(self.housekeeping_at, Instant::min)
+        let credentials = self.services.credentials.next_deadline(&self.services.clock);
+        [
+            self.devices.next_deadline(),
+            sinks,
+            streams,
+            traces,
+            credentials,
+            Some(self.bridge.next_deadline(&self.devices)),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.housekeeping_at, Instant::min)
     }
 
     /// The next thing to do for the host.
@@ -346,6 +359,7 @@ impl Core {
             }
         }
         self.devices.correct_times(step);
+        self.services.correct_credentials(step);
         self.services.event(EventKind::ClockSynced, None, None, format!("the clock moved by {step} ms"));
     }
 
@@ -359,6 +373,7 @@ impl Core {
                 self.devices.persist(&mut self.services, key);
                 self.devices.persist_commands(&mut self.services, key);
             }
+            self.services.rewrite_credentials();
             let journal = &mut self.services.journal;
             for sink in &self.services.sinks {
                 sink.rewrite(&mut |write| journal.write(write));
@@ -480,6 +495,7 @@ fn corrections_key(sink: &str) -> String {
 }
 
 fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) {
+    services.restore_credentials(&stored.secrets);
     for (endpoint, record) in stored.devices {
         match serde_json::from_slice::<DeviceRecord>(&record) {
             Ok(record) => devices.restore(services, endpoint, record),

@@ -6,6 +6,7 @@ pub mod clock;
 mod command_views;
 pub mod configuration;
 pub mod core;
+pub mod credentials;
 pub mod delivery;
 mod device_views;
 pub mod devices;

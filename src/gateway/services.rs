@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::clock::WallClock;
 use super::configuration::Configuration;
+use super::credentials::Credentials;
 use super::delivery::sink::SinkDelivery;
 use super::devices::device::Device;
 use super::journal::Journal;
@@ -106,6 +107,8 @@ pub struct Services {
     pub sinks: Vec<SinkDelivery>,
     /// Connections of stream transports.
     pub streams: Streams,
+    /// Who may come under which name.
+    pub credentials: Credentials,
     /// What leaves next.
     pub outputs: VecDeque<Output>,
     /// Seeded randomness.

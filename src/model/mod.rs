@@ -6,6 +6,7 @@
 pub mod attributes;
 pub mod command;
 pub mod credential;
+pub mod credential_wish;
 pub mod ddf;
 pub mod endpoint;
 pub mod event;
