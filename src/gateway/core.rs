@@ -18,7 +18,7 @@ use rand_core::SeedableRng as _;
 use super::bridge::Bridge;
 use super::bridge_requests::Tasks;
 use super::clock::WallClock;
-use super::configuration::Configuration;
+use super::configuration::{Configuration, Transport};
 use super::credentials::Credentials;
 use super::delivery::sink::{ClockCorrection, Notice, SinkDelivery};
 use super::devices::Devices;
@@ -27,6 +27,9 @@ use super::dispatch::record::CommandRecord;
 use super::dispatch::results::KeptResult;
 use super::journal::Journal;
 use super::services::{Held, Services};
+use super::sessions::Sessions;
+use super::sessions::rate::RateLimiter;
+use super::sessions::resuming::Tickets;
 use super::store::{StoreWrite, StoredState};
 use super::streams::Streams;
 use super::trace::Traces;
@@ -105,6 +108,13 @@ impl Core {
             })
             .collect();
         let streams = Streams::new(&configuration);
+        // Their own stream of the seed: what they draw changes nothing elsewhere.
+        let mut session_random = ChaCha8Rng::from_seed(seed);
+        session_random.set_stream(1);
+        let sessions = Sessions::new(now, Arc::clone(&configuration), session_random);
+        let tickets = Tickets::new(now, &configuration);
+        let lwm2m = &configuration.lwm2m;
+        let registration_rate = RateLimiter::new(now, lwm2m.registration_rate, lwm2m.registration_rate_per_source);
         let mut services = Services {
             now,
             clock,
@@ -113,6 +123,9 @@ impl Core {
             plan,
             journal: Journal::default(),
             sinks,
+            registration_rate,
+            tickets,
+            sessions,
             streams,
             credentials: Credentials::default(),
             outputs: std::collections::VecDeque::new(),
@@ -147,7 +160,13 @@ impl Core {
         self.drained = false;
         self.services.now = self.services.now.max(now);
         match input {
-            Input::Datagram { peer, bytes } => self.devices.handle_datagram(&mut self.services, peer, &bytes),
+            Input::Datagram { peer, bytes } => {
+                if self.services.configuration.transport(peer.listener) == Transport::Dtls {
+                    self.devices.handle_records(&mut self.services, peer, &bytes);
+                } else {
+                    self.devices.handle_datagram(&mut self.services, peer, &bytes);
+                }
+            }
             Input::Handshake(input) => self.devices.handle_handshake(&mut self.services, input),
             Input::Stream { peer, connection, input } => {
                 self.devices.handle_stream(&mut self.services, peer, connection, input);
@@ -193,6 +212,7 @@ impl Core {
             Input::Stop => {
                 self.devices.publish_waiting_values(&mut self.services);
                 self.devices.release_streams(&mut self.services);
+                self.services.save_dirty_sessions();
                 self.bridge.publish_stop(&mut self.services);
             }
         }
@@ -208,6 +228,7 @@ impl Core {
             self.devices.handle_deadline(&mut self.services, key);
         }
         self.devices.elapse_streams(&mut self.services);
+        self.devices.elapse_sessions(&mut self.services);
         if self.housekeeping_at <= self.services.now {
             self.keep_house();
         }
@@ -223,12 +244,16 @@ impl Core {
     pub fn next_deadline(&self) -> Instant {
         let sinks = self.services.sinks.iter().filter_map(SinkDelivery::next_deadline).min();
         let streams = self.services.streams.next_deadline();
+        let sessions = self.services.sessions.next_deadline();
+        let tickets = self.services.tickets.next_deadline();
         let traces = self.services.traces.next_deadline();
         let credentials = self.services.credentials.next_deadline(&self.services.clock);
         [
             self.devices.next_deadline(),
             sinks,
             streams,
+            sessions,
+            tickets,
             traces,
             credentials,
             Some(self.bridge.next_deadline(&self.devices)),
@@ -276,6 +301,8 @@ impl Core {
             pending_writes,
             pending_write_bytes,
             connections: self.services.streams.len(),
+            sessions: self.services.sessions.len(),
+            handshakes: self.services.sessions.handshakes(),
             waiting_commands: self.devices.table.iter().map(|(_, device)| device.commands.len()).sum(),
             store_broken: self.services.journal.is_broken(),
         }
@@ -368,6 +395,7 @@ impl Core {
         self.services.journal.set_broken(failure.is_some());
         if was_broken && failure.is_none() {
             // What was discarded while nothing could be written is written now, from memory.
+            self.services.save_dirty_sessions();
             let keys: Vec<usize> = self.devices.table.iter().map(|(key, _)| key).collect();
             for key in keys {
                 self.devices.persist(&mut self.services, key);
@@ -428,6 +456,7 @@ impl Core {
         // Memory stays bounded: what memory holds is written anew when the store works again, and rows that only the
         // store would have held are lost. Deletions go through, since a full disk recovers by nothing else.
         self.services.journal.discard_sealed();
+        self.services.sessions.batch_lost(batch.sequence);
         self.services.count(Occurrence::BoundReached("max_pending_writes"));
         for write in &batch.writes {
             if let StoreWrite::PutSpool { sink, row } = write
@@ -464,6 +493,13 @@ impl Core {
                     self.devices.close_released(&mut self.services, peer, connection);
                     self.seal();
                 }
+                Held::Message { peer, message } => {
+                    if let Some(session) = peer.session {
+                        self.services.transmit_held(session, &message);
+                    }
+                    self.devices.follow_sessions(&mut self.services);
+                    self.seal();
+                }
                 Held::Device(key) => {
                     self.devices.advance(&mut self.services, key);
                     // Marks for operations that must not run twice may have been written just now.
@@ -496,6 +532,7 @@ fn corrections_key(sink: &str) -> String {
 
 fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) {
     services.restore_credentials(&stored.secrets);
+    services.restore_handshakes(&stored.secrets);
     for (endpoint, record) in stored.devices {
         match serde_json::from_slice::<DeviceRecord>(&record) {
             Ok(record) => devices.restore(services, endpoint, record),

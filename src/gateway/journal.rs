@@ -63,6 +63,11 @@ impl<G> Journal<G> {
         self.broken || sequence <= self.durable
     }
 
+    /// Whether a batch is in the store, or was never handed to it.
+    pub fn is_written(&self, sequence: StoreSequence) -> bool {
+        sequence <= self.durable
+    }
+
     /// Whether this input wrote anything yet.
     pub fn has_writes(&self) -> bool {
         !self.current.is_empty()

@@ -20,6 +20,7 @@ mod own_endpoints;
 pub mod preview;
 mod queries;
 pub mod services;
+pub mod sessions;
 pub mod shown_message;
 pub mod store;
 pub mod streams;

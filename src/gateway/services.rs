@@ -12,10 +12,15 @@ use super::credentials::Credentials;
 use super::delivery::sink::SinkDelivery;
 use super::devices::device::Device;
 use super::journal::Journal;
+use super::sessions::Sessions;
+use super::sessions::rate::{Exceeded, RateLimiter};
+use super::sessions::resuming::Tickets;
 use super::store::StoreWrite;
 use super::streams::{Address, Streams, address_of};
 use super::trace::Traces;
-use super::vocabulary::{Answer, ConnectionId, Output, Peer, ReceiptId, RequestId, SinkIndex, StreamOrder};
+use super::vocabulary::{
+    Answer, Authenticated, ConnectionId, Output, Peer, ReceiptId, RequestId, SinkIndex, StreamOrder,
+};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
 use crate::model::command::CommandResult;
@@ -59,6 +64,13 @@ pub enum Held {
     },
     /// A result of a command, for event streams.
     Result(CommandResult),
+    /// A message for a session, whose next sequence numbers are being stored.
+    Message {
+        /// To whom.
+        peer: Peer,
+        /// The message.
+        message: Vec<u8>,
+    },
     /// A device whose command may leave now.
     Device(usize),
     /// A device that has the answer to its request: what waited for it may leave.
@@ -105,6 +117,12 @@ pub struct Services {
     pub journal: Journal<Held>,
     /// Sinks.
     pub sinks: Vec<SinkDelivery>,
+    /// DTLS sessions.
+    pub sessions: Sessions,
+    /// How often devices may register.
+    pub(super) registration_rate: RateLimiter,
+    /// Keys of session tickets.
+    pub(super) tickets: Tickets,
     /// Connections of stream transports.
     pub streams: Streams,
     /// Who may come under which name.
@@ -141,6 +159,15 @@ impl Services {
         self.configuration.transport(peer.listener).is_stream()
     }
 
+    /// Who a peer proved to be; `None` on a transport without security.
+    pub fn who(&self, peer: Peer) -> Option<&Arc<Authenticated>> {
+        match peer.session {
+            Some(session) => self.sessions.who(session),
+            None if self.is_stream(peer) => self.streams.get(address_of(peer))?.who.as_ref(),
+            None => None,
+        }
+    }
+
     /// The bytes of a message to a peer: a datagram or a frame.
     pub fn encode(&self, peer: Peer, message: &coap::message::Message) -> Vec<u8> {
         if self.is_stream(peer) { coap::tcp_frame::encode(message) } else { message.encode() }
@@ -149,6 +176,10 @@ impl Services {
     /// Sends what [`Self::encode`] made, now. A peer whose connection is gone gets nothing.
     pub fn transmit(&mut self, peer: Peer, bytes: Vec<u8>) {
         self.trace_outgoing(peer, &bytes);
+        if let Some(session) = peer.session {
+            self.transmit_in_session(session, peer, bytes);
+            return;
+        }
         let output = if self.is_stream(peer) {
             let Some(stream) = self.streams.get(address_of(peer)) else { return };
             Output::Stream { connection: stream.id, order: StreamOrder::Send(bytes) }
@@ -272,6 +303,18 @@ impl Services {
         if device.quirks.insert(quirk) {
             self.event(EventKind::Quirk, Some(&device.endpoint), device.name.as_deref(), quirk);
         }
+    }
+
+    /// Whether a device may begin a registration now: a storm is served as fast as the gateway can, the rest comes again.
+    pub(super) fn admits_registration(&mut self, peer: Peer) -> bool {
+        let taken = self.registration_rate.take(self.now, peer.remote.ip());
+        if let Err(exceeded) = taken {
+            self.count(Occurrence::BoundReached(match exceeded {
+                Exceeded::Source => "registrations_per_second_per_source",
+                Exceeded::All => "registrations_per_second",
+            }));
+        }
+        taken.is_ok()
     }
 
     /// Remembers a peer that was turned away, and tells of it when it is new.

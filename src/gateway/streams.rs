@@ -8,11 +8,13 @@
 //! a message beyond [`FREE_BYTES`].
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::configuration::Configuration;
-use super::vocabulary::{ConnectionId, Peer};
+use super::sessions::rate::network;
+use super::vocabulary::{Authenticated, ConnectionId, Peer};
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::connection::{Connection, ConnectionParameters};
@@ -45,6 +47,8 @@ pub struct Stream {
     pub id: ConnectionId,
     /// The other side.
     pub peer: Peer,
+    /// Who it proved to be, over TLS.
+    pub who: Option<Arc<Authenticated>>,
     /// What was said.
     pub connection: Connection,
     /// The devices that are on it.
@@ -143,7 +147,13 @@ impl Streams {
     ///
     /// # Errors
     /// The name of the bound that is reached.
-    pub fn open(&mut self, now: Instant, peer: Peer, id: ConnectionId) -> Result<(), &'static str> {
+    pub fn open(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        id: ConnectionId,
+        who: Option<Arc<Authenticated>>,
+    ) -> Result<(), &'static str> {
         if self.table.len() >= self.max_connections {
             return Err("max_connections");
         }
@@ -155,6 +165,7 @@ impl Streams {
         let stream = Stream {
             id,
             peer,
+            who,
             connection: Connection::open(now, &self.parameters),
             devices: Vec::new(),
             vacant_since: Some(now),
@@ -309,13 +320,5 @@ impl Streams {
         let mut addresses: Vec<Address> = self.table.keys().copied().collect();
         addresses.sort_unstable();
         addresses
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the IPv6 network that one subscriber has at least.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }

@@ -13,6 +13,10 @@ pub struct Gauges {
     pub devices_offline: usize,
     /// Connections of stream transports.
     pub connections: usize,
+    /// DTLS sessions.
+    pub sessions: usize,
+    /// DTLS handshakes under way.
+    pub handshakes: usize,
     /// Sinks.
     pub sinks: Vec<SinkGauges>,
     /// Writes that are not durable yet.

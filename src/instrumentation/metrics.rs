@@ -58,6 +58,7 @@ macro_rules! label_set {
 
 label_set!(ReasonLabels { reason: &'static str });
 label_set!(RequestLabels { interface: &'static str, code: &'static str });
+label_set!(HandshakeLabels { result: &'static str, suite: &'static str });
 label_set!(ResultLabels { result: &'static str });
 label_set!(FormatLabels { format: &'static str });
 label_set!(QuirkLabels { quirk: &'static str });
@@ -86,6 +87,12 @@ pub struct Metrics {
     datagrams_received: Counter,
     datagrams_sent: Counter,
     datagrams_dropped: Family<ReasonLabels, Counter>,
+    hello_verify: Counter,
+    handshakes: Family<HandshakeLabels, Counter>,
+    handshakes_failed: Family<ReasonLabels, Counter>,
+    records_dropped: Family<ReasonLabels, Counter>,
+    sessions_moved: Counter,
+    sessions_ended: Family<ReasonLabels, Counter>,
     connections_opened: Counter,
     connections_closed: Family<ReasonLabels, Counter>,
     coap_requests: Family<RequestLabels, Counter>,
@@ -107,6 +114,8 @@ pub struct Metrics {
     events: Family<KindLabels, Counter>,
     devices: Family<StateLabels, Gauge>,
     connections: Gauge,
+    sessions: Gauge,
+    handshakes_pending: Gauge,
     commands_waiting: Gauge,
     sink_connected: Family<SinkLabels, Gauge>,
     sink_in_flight: Family<SinkLabels, Gauge>,
@@ -143,6 +152,12 @@ impl Metrics {
             datagrams_received: register(all, "datagrams_received", "Datagrams taken from devices"),
             datagrams_sent: register(all, "datagrams_sent", "Datagrams sent to devices"),
             datagrams_dropped: register(all, "datagrams_dropped", "Datagrams that went no further"),
+            hello_verify: register(all, "dtls_hello_verify", "ClientHellos that were asked for a cookie"),
+            handshakes: register(all, "dtls_handshakes", "DTLS handshakes that ended in a session"),
+            handshakes_failed: register(all, "dtls_handshakes_failed", "DTLS handshakes that failed"),
+            records_dropped: register(all, "dtls_records_dropped", "DTLS records that went no further"),
+            sessions_moved: register(all, "dtls_sessions_moved", "DTLS sessions that went on from another address"),
+            sessions_ended: register(all, "dtls_sessions_ended", "DTLS sessions that ended"),
             connections_opened: register(all, "connections_opened", "Connections of devices over TCP that were taken"),
             connections_closed: register(all, "connections_closed", "Connections of devices over TCP that ended"),
             coap_requests: register(all, "coap_requests", "Requests of devices by interface and class of the answer"),
@@ -163,6 +178,8 @@ impl Metrics {
             api_refused: register(all, "api_refused", "Requests to the HTTP API that were turned away"),
             events: register(all, "events", "Bridge events by kind"),
             devices: register(all, "devices", "Known devices by state"),
+            sessions: register(all, "dtls_sessions", "DTLS sessions"),
+            handshakes_pending: register(all, "dtls_handshakes_pending", "DTLS handshakes under way"),
             connections: register(all, "connections", "Connections of devices over TCP"),
             commands_waiting: register(all, "commands_waiting", "Commands that wait for their device"),
             sink_connected: register(all, "sink_connected", "Whether a sink is connected"),
@@ -201,6 +218,20 @@ impl Metrics {
             Occurrence::DatagramSent => drop(self.datagrams_sent.inc()),
             Occurrence::DatagramDropped(reason) => {
                 self.datagrams_dropped.get_or_create(&ReasonLabels { reason }).inc();
+            }
+            Occurrence::HelloVerify => drop(self.hello_verify.inc()),
+            Occurrence::Handshake(result, suite) => {
+                self.handshakes.get_or_create(&HandshakeLabels { result, suite }).inc();
+            }
+            Occurrence::HandshakeFailed(reason) => {
+                self.handshakes_failed.get_or_create(&ReasonLabels { reason }).inc();
+            }
+            Occurrence::RecordDropped(reason) => {
+                self.records_dropped.get_or_create(&ReasonLabels { reason }).inc();
+            }
+            Occurrence::SessionMoved => drop(self.sessions_moved.inc()),
+            Occurrence::SessionEnded(reason) => {
+                self.sessions_ended.get_or_create(&ReasonLabels { reason }).inc();
             }
             Occurrence::ConnectionOpened => drop(self.connections_opened.inc()),
             Occurrence::ConnectionClosed(reason) => {
@@ -258,6 +289,8 @@ impl Metrics {
             self.spool_bytes.get_or_create(&labels).set(shown(sink.bytes));
         }
         self.connections.set(shown(gauges.connections));
+        self.sessions.set(shown(gauges.sessions));
+        self.handshakes_pending.set(shown(gauges.handshakes));
         self.commands_waiting.set(shown(gauges.waiting_commands));
         self.store_pending.set(shown(gauges.pending_writes));
         self.store_pending_bytes.set(shown(gauges.pending_write_bytes));
@@ -351,7 +384,22 @@ mod tests {
             Some(O::BoundReached(_)) => {
                 (O::ApiRefused("no_token"), "lwm2mqtt_api_refused_total{reason=\"no_token\"} 1")
             }
-            Some(O::ApiRefused(_)) => return None,
+            Some(O::ApiRefused(_)) => (O::HelloVerify, "lwm2mqtt_dtls_hello_verify_total 1"),
+            Some(O::HelloVerify) => (
+                O::Handshake("full", "TLS_PSK_WITH_AES_128_CCM_8"),
+                "lwm2mqtt_dtls_handshakes_total{result=\"full\",suite=\"TLS_PSK_WITH_AES_128_CCM_8\"} 1",
+            ),
+            Some(O::Handshake(..)) => {
+                (O::HandshakeFailed("wrong_key"), "lwm2mqtt_dtls_handshakes_failed_total{reason=\"wrong_key\"} 1")
+            }
+            Some(O::HandshakeFailed(_)) => {
+                (O::RecordDropped("replayed"), "lwm2mqtt_dtls_records_dropped_total{reason=\"replayed\"} 1")
+            }
+            Some(O::RecordDropped(_)) => (O::SessionMoved, "lwm2mqtt_dtls_sessions_moved_total 1"),
+            Some(O::SessionMoved) => {
+                (O::SessionEnded("unused"), "lwm2mqtt_dtls_sessions_ended_total{reason=\"unused\"} 1")
+            }
+            Some(O::SessionEnded(_)) => return None,
         })
     }
 
@@ -377,6 +425,8 @@ mod tests {
             devices_asleep: 7,
             devices_offline: 1,
             connections: 4,
+            sessions: 12,
+            handshakes: 13,
             sinks: vec![sink],
             pending_writes: 9,
             pending_write_bytes: 900,
@@ -388,6 +438,8 @@ mod tests {
             "lwm2mqtt_devices{state=\"online\"} 3",
             "lwm2mqtt_devices{state=\"asleep\"} 7",
             "lwm2mqtt_devices{state=\"offline\"} 1",
+            "lwm2mqtt_dtls_sessions 12",
+            "lwm2mqtt_dtls_handshakes_pending 13",
             "lwm2mqtt_sink_connected{sink=\"local\"} 1",
             "lwm2mqtt_sink_in_flight{sink=\"local\"} 2",
             "lwm2mqtt_spool_rows{sink=\"local\"} 5",

@@ -9,6 +9,18 @@ pub enum Occurrence {
     DatagramSent,
     /// A datagram was dropped: `malformed`, `duplicate_pending`, `store_full`, `unknown_token`, ...
     DatagramDropped(&'static str),
+    /// A ClientHello without a valid cookie was answered by one.
+    HelloVerify,
+    /// A DTLS handshake ended in a session: `full` or `resumed`, and the suite.
+    Handshake(&'static str, &'static str),
+    /// A DTLS handshake failed: `unknown_identity`, `wrong_key`, `no_common_suite`, `timeout`, ...
+    HandshakeFailed(&'static str),
+    /// A DTLS record was dropped: `malformed`, `not_authentic`, `replayed`, `unknown_session`, ...
+    RecordDropped(&'static str),
+    /// A DTLS session went on from another address.
+    SessionMoved,
+    /// A DTLS session ended so: `closed_by_peer`, `replaced`, `unused`, `credential_gone`, ...
+    SessionEnded(&'static str),
     /// A peer connected over a stream transport.
     ConnectionOpened,
     /// A connection ended so: `closed_by_peer`, `aborted_by_peer`, `no_csm`, `too_large`, `silent`, ...

@@ -24,6 +24,8 @@ pub enum EventKind {
     Unreachable,
     /// A peer was turned away.
     Refused,
+    /// A peer wanted the name of a device that is somebody else.
+    EndpointConflict,
     /// A device would not be observed.
     ObserveFailed,
     /// A value came that no rule takes.
@@ -44,7 +46,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Registered,
         Self::Updated,
         Self::Deregistered,
@@ -53,6 +55,7 @@ impl EventKind {
         Self::Asleep,
         Self::Unreachable,
         Self::Refused,
+        Self::EndpointConflict,
         Self::ObserveFailed,
         Self::Unmapped,
         Self::Quirk,
@@ -75,6 +78,7 @@ impl EventKind {
             Self::Asleep => "asleep",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
+            Self::EndpointConflict => "endpoint_conflict",
             Self::ObserveFailed => "observe_failed",
             Self::Unmapped => "unmapped",
             Self::Quirk => "quirk",

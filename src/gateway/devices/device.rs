@@ -11,7 +11,7 @@ use super::exchange::{ActiveExchange, Job};
 use super::observation::{Observation, Target};
 use super::own_settings::OwnSettings;
 use crate::gateway::dispatch::queue::CommandQueue;
-use crate::gateway::vocabulary::Peer;
+use crate::gateway::vocabulary::{Authenticated, Peer};
 use crate::mapping::{DeviceSettings, KeyKind, ReadWish, ReportPolicy, Selection};
 use crate::model::command::Operation;
 use crate::model::endpoint::Endpoint;
@@ -197,6 +197,8 @@ pub struct Device {
     pub behind: Option<Behind>,
     /// The end devices behind it, as keys.
     pub end_devices: Vec<usize>,
+    /// Who the device proved to be when it registered; `None` without security.
+    pub who: Option<Arc<Authenticated>>,
     /// Where the device registered from.
     pub peer: Peer,
     /// Where it was heard from last, if elsewhere: tried when the registered address does not answer.
@@ -299,6 +301,7 @@ impl Device {
             registration: None,
             behind: None,
             end_devices: Vec::new(),
+            who: None,
             peer,
             alternate_peer: None,
             disconnected: false,

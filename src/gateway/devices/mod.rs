@@ -8,6 +8,7 @@
 //! Invariants: a location, a token and an outstanding message id belong to one device; every device with something due
 //! stands in the timer queue under its earliest deadline or an earlier one.
 
+mod admission;
 pub mod answers;
 pub mod commands;
 pub mod device;
@@ -40,6 +41,7 @@ use super::services::Services;
 use super::store::StoreWrite;
 use super::vocabulary::{Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
+use crate::model::credential::Identity;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::Instant;
 use crate::protocol::coap::message::{Code, Message, MessageError, MessageType, Token};
@@ -70,6 +72,8 @@ pub struct Devices {
     by_location: HashMap<String, usize>,
     /// Who registered or updated from an address last: whose a Send from there is.
     by_place: HashMap<Place, usize>,
+    /// Devices by who they proved to be.
+    by_identity: HashMap<Identity, Vec<usize>>,
     tokens: HashMap<Token, TokenOwner>,
     outstanding: HashMap<(Place, u16), usize>,
     timers: BTreeSet<(Instant, usize)>,
@@ -99,6 +103,7 @@ impl Devices {
             by_name: HashMap::new(),
             by_location: HashMap::new(),
             by_place: HashMap::new(),
+            by_identity: HashMap::new(),
             tokens: HashMap::new(),
             outstanding: HashMap::new(),
             timers: BTreeSet::new(),
@@ -124,14 +129,19 @@ impl Devices {
     }
 
     /// A device from a record, at start.
-    pub fn restore(&mut self, services: &Services, endpoint: Endpoint, record: DeviceRecord) {
+    pub fn restore(&mut self, services: &mut Services, endpoint: Endpoint, record: DeviceRecord) {
         let grace = services.configuration.lwm2m.lifetime_grace;
         let mut device = record.into_device(endpoint, services.now, &services.clock, grace);
         if services.is_stream(device.peer) {
             Self::restore_disconnected(&mut device);
         }
+        device.disconnected |= device.peer.session.is_some_and(|session| services.sessions.get(session).is_none());
         device.next_message_id = random_u16(services.now, device.endpoint.as_str());
-        self.insert(device);
+        let session = device.peer.session;
+        let key = self.insert(device);
+        if let Some(session) = session {
+            services.sessions.join(session, key);
+        }
     }
 
     /// Takes a device into all tables.
@@ -153,6 +163,9 @@ impl Devices {
                 self.tokens.insert(token, TokenOwner::Observation(key, target.clone()));
             }
         }
+        if let Some(who) = &device.who {
+            self.by_identity.entry(who.identity.clone()).or_default().push(key);
+        }
         entry.insert(device);
         self.membership_changed = true;
         key
@@ -169,6 +182,10 @@ impl Devices {
             gateway.end_devices.retain(|end| *end != key);
         }
         services.streams.leave(services.now, device.peer, key);
+        if let Some(session) = device.peer.session {
+            services.sessions.leave(session, key, false);
+        }
+        self.forget_identity(key, device.who.as_ref().map(|who| &who.identity));
         self.by_endpoint.remove(&device.endpoint);
         if let Some(name) = &device.name {
             self.by_name.remove(name);
@@ -311,6 +328,11 @@ impl Devices {
     /// Takes one datagram.
     pub fn handle_datagram(&mut self, services: &mut Services, peer: Peer, bytes: &[u8]) {
         services.count(Occurrence::DatagramReceived);
+        self.handle_message(services, peer, bytes);
+    }
+
+    /// Takes one message as it stands in a datagram, or in a record of a session.
+    fn handle_message(&mut self, services: &mut Services, peer: Peer, bytes: &[u8]) {
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(error) => {

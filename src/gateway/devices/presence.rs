@@ -38,6 +38,9 @@ impl Device {
 impl Devices {
     /// A message came from the device itself.
     pub(super) fn heard(&mut self, services: &mut Services, key: usize, peer: Peer, bytes: usize) {
+        if peer.session.is_some() {
+            self.move_to(services, key, peer);
+        }
         let Some(device) = self.table.get_mut(key) else { return };
         let now = services.now;
         device.last_seen = services.wall();
@@ -45,7 +48,7 @@ impl Devices {
         device.bytes_in = device.bytes_in.saturating_add(bytes as u64);
         device.failures = 0;
         device.quiet_until = None;
-        if peer.place() != device.peer.place() {
+        if peer.place() != device.peer.place() && peer.session.is_none() {
             device.alternate_peer = Some(peer);
         }
         if device.behind.is_some() {

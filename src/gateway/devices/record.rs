@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::device::{Desired, Device, FormatMemory, Registration, State};
@@ -9,8 +10,9 @@ use super::end_devices::Behind;
 use super::observation::{Observation, Target};
 use super::own_settings::OwnSettings;
 use crate::gateway::clock::WallClock;
-use crate::gateway::vocabulary::{Peer, SessionId};
+use crate::gateway::vocabulary::{Authenticated, Peer, SessionId};
 use crate::model::attributes::NotificationAttributes;
+use crate::model::credential::Identity;
 use crate::model::endpoint::Endpoint;
 use crate::model::path::Path;
 use crate::model::report::RegisteredObject;
@@ -33,6 +35,11 @@ pub struct DeviceRecord {
     local: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<SessionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
+    /// Which state of the credential `identity` was proven by.
+    #[serde(default)]
+    generation: u64,
     state: State,
     reason: String,
     last_seen: WallTime,
@@ -142,6 +149,8 @@ impl DeviceRecord {
             remote: device.peer.remote,
             local: device.peer.local,
             session: device.peer.session,
+            identity: device.who.as_ref().map(|who| who.identity.clone()),
+            generation: device.who.as_ref().map_or(0, |who| who.generation),
             state: device.state,
             reason: device.reason.clone(),
             last_seen: device.last_seen,
@@ -168,6 +177,8 @@ impl DeviceRecord {
         const LEAST_REMAINING: Duration = Duration::from_secs(300);
         let peer = Peer { listener: self.listener, remote: self.remote, local: self.local, session: self.session };
         let mut device = Device::new(endpoint, peer, self.last_seen);
+        let generation = self.generation;
+        device.who = self.identity.map(|identity| Arc::new(Authenticated { identity, generation }));
         device.name = self.name;
         device.label = self.label;
         device.facts.tags = self.tags;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::Devices;
+use super::admission::NotAdmitted;
 use super::device::{Device, Registration, State};
 use super::end_devices::GATEWAY_OBJECT;
 use super::grouping;
 use super::observation::{Observation, Phase, Target};
 use super::requests::Reply;
-use crate::gateway::configuration::{Refusal, UnknownDevices};
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
@@ -53,7 +53,7 @@ impl Devices {
             }
             request.quirks.push("unknown_profile");
         }
-        let name = request.endpoint.clone().unwrap_or_default();
+        let name = request.endpoint.clone().or_else(|| self.name_by_identity(services, peer)).unwrap_or_default();
         let endpoint = match Endpoint::new(&name) {
             Ok(endpoint) => endpoint,
             Err(error) => {
@@ -62,17 +62,8 @@ impl Devices {
             }
         };
         let known = self.key_of_endpoint(endpoint.as_str());
-        if known.is_none() && !self.admits_unknown(services) {
-            services.refuse(
-                endpoint.as_str(),
-                peer,
-                "unknown_device",
-                "the device is unknown and the join window is closed",
-            );
-            return match services.configuration.lwm2m.refusal {
-                Refusal::Silent => None,
-                Refusal::Answer => Some(Reply::now(Code::FORBIDDEN)),
-            };
+        if let Err(NotAdmitted(code)) = self.admit(services, peer, &endpoint) {
+            return code.map(Reply::now);
         }
         if known.is_none() && self.table.len() >= services.configuration.limits.max_devices {
             services.count(Occurrence::BoundReached("max_devices"));
@@ -85,6 +76,7 @@ impl Devices {
             device.next_message_id = services.random.next_u32() as u16;
             self.insert(device)
         });
+        self.admitted(services, key, peer);
         let location = self.begin_registration(services, key, peer, request);
         self.heard(services, key, peer, bytes);
         self.select_mapping(services, key);
@@ -104,14 +96,6 @@ impl Devices {
         reply.options.push((OptionNumber::LOCATION_PATH, b"rd".to_vec()));
         reply.options.push((OptionNumber::LOCATION_PATH, location.into_bytes()));
         Some(reply)
-    }
-
-    fn admits_unknown(&self, services: &Services) -> bool {
-        match services.configuration.lwm2m.unknown_devices {
-            UnknownDevices::Accept => true,
-            UnknownDevices::Refuse => false,
-            UnknownDevices::Window => self.join_until.is_some_and(|until| services.now < until),
-        }
     }
 
     /// Puts a registration in force. An earlier one of the same endpoint ends: its observations and tokens die, its
@@ -207,6 +191,11 @@ impl Devices {
             services.refuse("", peer, "unknown_location", &format!("Update of rd/{location}, which is not registered"));
             return Reply::now(Code::NOT_FOUND);
         };
+        if !self.is_from(services, key, peer) {
+            let reason = format!("Update of rd/{location} by another identity than registered");
+            services.refuse("", peer, "identity_mismatch", &reason);
+            return Reply::now(Code::NOT_FOUND);
+        }
         let mut request = match parse_update(query, format, body) {
             Ok(request) => request,
             Err(refused) => {
@@ -307,7 +296,7 @@ impl Devices {
     }
 
     pub(super) fn deregister(&mut self, services: &mut Services, peer: Peer, location: &str, bytes: usize) -> Reply {
-        let Some(key) = self.by_location.get(location).copied() else {
+        let Some(key) = self.by_location.get(location).copied().filter(|key| self.is_from(services, *key, peer)) else {
             return Reply::now(Code::NOT_FOUND);
         };
         self.heard(services, key, peer, bytes);

@@ -137,9 +137,26 @@ impl Uploads {
     }
 }
 
+/// Whether a request is a Register, or the first block of one.
+fn begins_registration(request: &Message) -> bool {
+    if request.code != Code::POST || request.uri_path() != ["rd"] {
+        return false;
+    }
+    request.block(OptionNumber::BLOCK1).ok().flatten().is_none_or(|block| block.number == 0)
+}
+
 impl Devices {
     /// Answers one request that was not seen before.
     pub(super) fn handle_request(&mut self, services: &mut Services, peer: Peer, request: &Message, bytes: usize) {
+        if begins_registration(request) && !services.admits_registration(peer) {
+            if services.is_stream(peer) {
+                self.answer(services, peer, request, Reply::now(Code::SERVICE_UNAVAILABLE));
+            } else {
+                // Nothing is said, and nothing kept: the repetition comes as new, when there may be room.
+                self.answers.forget(peer, request.id);
+            }
+            return;
+        }
         let Some(reply) = self.reply_to(services, peer, request, bytes) else {
             // Silence, also towards repetitions.
             self.answers.answered(peer, request.id, &[]);

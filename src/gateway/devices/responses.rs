@@ -79,7 +79,7 @@ impl Devices {
             }
         }
         match self.tokens.get(&message.token).cloned() {
-            Some(owner) if !self.is_on_stream(services, &owner) => {
+            Some(owner) if !self.is_on_stream(services, &owner) && self.is_from(services, owner.key(), peer) => {
                 self.handle_owned_response(services, peer, owner, message, bytes, confirmable);
             }
             _ => {

@@ -8,14 +8,16 @@
 //! (RFC 8323 section 7.4); the registration stays, and an Update or Register on another connection brings the device
 //! back, whereupon its observations are made anew.
 
-use super::device::{Device, State};
+use super::device::Device;
 use super::exchange::{ActiveExchange, Job};
+use std::sync::Arc;
+
 use super::{Devices, TokenOwner};
 use crate::gateway::services::{Held, Services};
 use crate::gateway::streams::{Address, address_of};
-use crate::gateway::vocabulary::{ConnectionId, Output, Peer, StreamInput, StreamOrder};
+use crate::gateway::vocabulary::{Authenticated, ConnectionId, Output, Peer, StreamInput, StreamOrder};
 use crate::instrumentation::occurrence::Occurrence;
-use crate::model::event::EventKind;
+use crate::model::credential::Scope;
 use crate::protocol::coap::connection::Event;
 use crate::protocol::coap::message::{Code, Message, MessageType};
 use crate::protocol::coap::option::OptionNumber;
@@ -26,7 +28,7 @@ impl Devices {
     /// Takes what happened to a connection.
     pub fn handle_stream(&mut self, services: &mut Services, peer: Peer, id: ConnectionId, input: StreamInput) {
         match input {
-            StreamInput::Opened { identity: _ } => self.stream_opened(services, peer, id),
+            StreamInput::Opened { identity } => self.stream_opened(services, peer, id, identity),
             StreamInput::Bytes(bytes) => {
                 let now = services.now;
                 let Some(stream) = services.streams.current(peer, id) else { return };
@@ -41,14 +43,20 @@ impl Devices {
         }
     }
 
-    fn stream_opened(&mut self, services: &mut Services, peer: Peer, id: ConnectionId) {
+    fn stream_opened(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        id: ConnectionId,
+        identity: Option<Box<Authenticated>>,
+    ) {
         let address = address_of(peer);
         if let Some(former) = services.streams.get_mut(address) {
             // The same port again: the end of the former connection was not heard.
             former.connection.close("replaced", "another connection came from the same address");
             self.settle_stream(services, address);
         }
-        match services.streams.open(services.now, peer, id) {
+        match services.streams.open(services.now, peer, id, identity.map(|who| Arc::new(*who))) {
             Ok(()) => {
                 services.count(Occurrence::ConnectionOpened);
                 self.settle_stream(services, address);
@@ -178,6 +186,18 @@ impl Devices {
         }
     }
 
+    /// Ends connections whose peer proved itself by what no longer counts.
+    pub(super) fn close_unproven_streams(&mut self, services: &mut Services) {
+        for address in services.streams.addresses() {
+            let Some(stream) = services.streams.get_mut(address) else { continue };
+            let proven = stream.who.as_ref().is_none_or(|who| services.credentials.is_current(Scope::Server, who));
+            if !proven {
+                stream.connection.close("credential_gone", "its credential was removed or changed");
+                self.settle_stream(services, address);
+            }
+        }
+    }
+
     /// Does what is due at connections.
     pub fn elapse_streams(&mut self, services: &mut Services) {
         let now = services.now;
@@ -228,31 +248,23 @@ impl Devices {
 
     fn connection_lost(&mut self, services: &mut Services, key: usize, reason: &str) {
         self.leave_connection(services, key);
-        let Some(device) = self.table.get_mut(key) else { return };
-        device.disconnected = true;
-        let place = device.peer.place();
-        let (registered, queue_mode) = (device.registration.is_some(), device.in_queue_mode());
-        let was_online = device.state == State::Online;
-        if self.by_place.get(&place) == Some(&key) {
-            self.by_place.remove(&place);
-        }
-        if registered && queue_mode {
-            self.fall_asleep(services, key);
-        } else if registered && was_online {
-            self.set_state(services, key, State::Offline, "unreachable");
-            self.device_event(services, key, EventKind::Unreachable, reason);
-        }
-        self.follow_gateway(services, key);
-        self.schedule(services, key);
+        self.lose_way(services, key, reason);
     }
 
     /// What a device and those behind it had under way on their connection is over.
     fn leave_connection(&mut self, services: &mut Services, key: usize) {
+        self.interrupt(services, key);
+        for member in std::iter::once(key).chain(self.end_devices_of(key)) {
+            self.begin_observations_anew(member);
+        }
+    }
+
+    /// What was asked of a device and of those behind it will not be answered where it was asked.
+    pub(super) fn interrupt(&mut self, services: &mut Services, key: usize) {
         for member in std::iter::once(key).chain(self.end_devices_of(key)) {
             if let Some(ended) = self.end_exchange(member) {
                 self.exchange_interrupted(services, member, &ended);
             }
-            self.begin_observations_anew(member);
         }
     }
 
@@ -282,19 +294,32 @@ impl Devices {
         device.observations.values_mut().for_each(super::observation::Observation::reset);
     }
 
-    /// A device registered or updated from `peer`. Where a connection is involved, that is its address from now on:
-    /// unlike a datagram's, the former one cannot be the right one as well.
+    /// A device was heard from `peer`. Where a connection or a session is involved, that is its place from now on: unlike
+    /// a datagram's address, the former one cannot be the right one as well.
     pub(super) fn move_to(&mut self, services: &mut Services, key: usize, peer: Peer) {
+        let who = services.who(peer).cloned();
         let Some(device) = self.table.get(key) else { return };
         let (former, connected) = (device.peer, !device.disconnected);
         if services.is_stream(peer) {
             services.streams.join(peer, key);
         }
+        if let Some(session) = peer.session {
+            services.sessions.join(session, key);
+        }
+        if who.is_some() {
+            self.set_who(key, who);
+        }
         let same = former.place() == peer.place();
-        if (same && connected) || !(services.is_stream(peer) || services.is_stream(former)) {
+        let streams = services.is_stream(peer) || services.is_stream(former);
+        let sessions = peer.session.is_some() || former.session.is_some();
+        if (same && connected) || !(streams || sessions) {
             return;
         }
-        self.leave_connection(services, key);
+        if streams {
+            self.leave_connection(services, key);
+        } else {
+            self.interrupt(services, key);
+        }
         if !same && self.by_place.get(&former.place()) == Some(&key) {
             self.by_place.remove(&former.place());
         }
@@ -304,6 +329,9 @@ impl Devices {
             device.disconnected = false;
         }
         self.by_place.insert(peer.place(), key);
+        if let Some(session) = former.session.filter(|_| !same) {
+            services.sessions.leave(session, key, true);
+        }
         if !same
             && services.streams.leave(services.now, former, key)
             && let Some(stream) = services.streams.get_mut(address_of(former))
@@ -323,7 +351,7 @@ impl Devices {
 }
 
 impl TokenOwner {
-    fn key(&self) -> usize {
+    pub(super) fn key(&self) -> usize {
         match self {
             Self::Exchange(key) | Self::Observation(key, _) => *key,
         }
