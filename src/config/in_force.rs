@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::section::Kind;
+use super::section::{Kind, PEM_MARK};
 use super::tree::{Node, NodeValue};
 
 /// Stands where a secret is.
@@ -34,13 +34,17 @@ pub(super) fn put(tree: &mut Json, section: &str, key: &str, value: Json) {
 /// What is shown of a value that was written; `folder` is where relative paths count from.
 pub(super) fn shown(kind: &Kind, key: &str, node: &Node, folder: &Path) -> Json {
     match (&node.value, kind) {
-        (NodeValue::Table(source), Kind::Secret) => {
+        (NodeValue::Table(source), Kind::Secret | Kind::KeyFile) => {
             let sources = source.iter().map(|(name, node)| (name.clone(), text(node)));
             Json::Object(sources.collect())
         }
         (_, Kind::Secret) => HIDDEN.into(),
         (NodeValue::Array(items), _) => items.iter().map(|item| shown(kind, key, item, folder)).collect(),
-        (NodeValue::String(path), Kind::Path | Kind::PathList) => folder.join(path).display().to_string().into(),
+        // A key that stands where its path should.
+        (NodeValue::String(text), _) if text.contains(PEM_MARK) => HIDDEN.into(),
+        (NodeValue::String(path), Kind::Path | Kind::PathList | Kind::KeyFile) => {
+            folder.join(path).display().to_string().into()
+        }
         (NodeValue::String(_), _) if sounds_secret(key) => HIDDEN.into(),
         (NodeValue::String(text), _) => without_credentials(text).into(),
         (NodeValue::Integer(number), _) => json!(number),

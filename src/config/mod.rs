@@ -14,6 +14,7 @@ mod read_sink;
 mod schema;
 mod secret;
 mod section;
+mod security;
 mod settings;
 mod tree;
 mod url;
@@ -26,7 +27,8 @@ pub use in_force::HIDDEN;
 pub use models::{MAX_MODEL_FILES, read_models};
 pub use problem::Problem;
 pub use schema::json_schema;
-pub use secret::{PemFile, Secret};
+pub use secret::{KeySource, PemFile, Secret};
+pub use security::SecuritySettings;
 pub use settings::{
     BrokerSettings, GatewaySettings, HttpSettings, HttpToken, LogFormat, LogSettings, Lwm2mSettings, MqttVersion,
     Settings, SinkSettings, StoreSettings,

@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::read_http::read_http;
 use super::read_sink::read_sinks;
 use super::section::Section;
+use super::security::{
+    REGISTRATIONS, REGISTRATIONS_PER_SOURCE, read_certificate_name, read_rate, read_security, read_sessions,
+};
 use super::settings::{
     BrokerSettings, GatewaySettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
 };
@@ -116,9 +119,11 @@ fn read_log(section: &mut Section<'_, '_>) -> LogSettings {
 fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
     let built_in = Lwm2mConfiguration::default();
     let udp = section.listeners("udp", "[::]:5683", "Addresses for CoAP over UDP; [::] serves IPv4 too.");
-    refuse_listeners(section, "dtls", "Addresses for CoAP over DTLS.", "CoAP over DTLS is");
+    let dtls = section.listeners("dtls", "[::]:5684", "Addresses for CoAP over DTLS; [::] serves IPv4 too.");
+    refuse_shared(section, "dtls", &dtls, "udp", &udp);
     let tcp = section.listeners("tcp", "off", "Addresses for CoAP over TCP; [::] serves IPv4 too.");
-    refuse_listeners(section, "tls", "Addresses for CoAP over TLS.", "CoAP over TLS is");
+    let tls = section.listeners("tls", "off", "Addresses for CoAP over TLS; [::] serves IPv4 too.");
+    refuse_shared(section, "tls", &tls, "tcp", &tcp);
     let policies =
         [("accept", UnknownDevices::Accept), ("window", UnknownDevices::Window), ("refuse", UnknownDevices::Refuse)];
     let unknown_devices = section.choice(
@@ -175,16 +180,29 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
             "MAX_RETRANSMIT of CoAP, RFC 7252 section 4.8.",
         ),
         streams: read_streams(section),
-        ..built_in
+        sessions: read_sessions(section),
+        x509_endpoint: read_certificate_name(section),
+        registration_rate: read_rate(section, &REGISTRATIONS, built_in.registration_rate),
+        registration_rate_per_source: read_rate(
+            section,
+            &REGISTRATIONS_PER_SOURCE,
+            built_in.registration_rate_per_source,
+        ),
     };
-    read_credentials(section);
-    Lwm2mSettings { udp, tcp, core }
+    let security = read_security(section);
+    Lwm2mSettings { udp, dtls, tcp, tls, core, security }
 }
 
-/// Listeners of a transport that is still to come.
-fn refuse_listeners(section: &mut Section<'_, '_>, key: &'static str, meaning: &'static str, what: &str) {
-    if !section.listeners(key, "off", meaning).is_empty() {
-        section.problem(key, format!("{what} not yet served"), "leave this key out or write \"off\"");
+/// Two listeners cannot share a socket.
+fn refuse_shared(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    addresses: &[SocketAddr],
+    other: &str,
+    taken: &[SocketAddr],
+) {
+    if let Some(address) = addresses.iter().find(|address| address.port() != 0 && taken.contains(address)) {
+        section.problem(key, format!("{address} stands in lwm2m.{other} too"), "give it a port of its own, or \"off\"");
     }
 }
 
@@ -208,30 +226,6 @@ fn read_streams(section: &mut Section<'_, '_>) -> StreamConfiguration {
         section.problem("tcp_keep_alive", message, "write a shorter time, or \"0s\" for no pings");
     }
     StreamConfiguration { keep_alive: Some(keep_alive).filter(|time| !time.is_zero()), idle_timeout, ..built_in }
-}
-
-/// Keys of the secure transports, none of which is served yet.
-fn read_credentials(section: &mut Section<'_, '_>) {
-    let _ = section.optional_text("certificate", "PEM file with the server's certificate chain, for X.509 peers.");
-    let _ = section.optional_text("private_key", "PEM file with its private key.");
-    let _ = section.paths("trust", "PEM files or folders with the authorities that sign devices' certificates.");
-    let _ = section.choice(
-        "client_auth",
-        "required",
-        &[("required", ()), ("optional", ())],
-        "Whether peers need a certificate.",
-    );
-    let _ = section.choice(
-        "x509_endpoint",
-        "cn",
-        &[("cn", ()), ("san", ()), ("any", ())],
-        "Where a certificate must name the endpoint.",
-    );
-    let _ = section.optional_text("raw_public_key", "PEM file with the private key whose public half RPK clients pin.");
-    section.integer("connection_id_length", 8, 0..=20, "Length of DTLS connection ids (RFC 9146); 0: none.");
-    for key in ["certificate", "private_key", "trust", "raw_public_key"] {
-        section.not_yet_served(key, "secure transports are");
-    }
 }
 
 fn read_bootstrap(section: &mut Section<'_, '_>) {

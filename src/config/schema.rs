@@ -86,7 +86,7 @@ fn key_schema(description: &KeyDescription) -> Value {
         Kind::Duration(_) => json!({ "type": "string", "pattern": DURATION }),
         Kind::Size(_) => json!({ "type": "string", "pattern": SIZE }),
         Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Secret => json!({ "oneOf": [text(), source_schema("file"), source_schema("env")] }),
+        Kind::Secret | Kind::KeyFile => json!({ "oneOf": [text(), source_schema("file"), source_schema("env")] }),
     };
     schema["description"] = description.meaning.into();
     if let Some(default) = &description.default {

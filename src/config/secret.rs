@@ -55,6 +55,46 @@ impl fmt::Debug for PemFile {
     }
 }
 
+/// A private key in PEM, and where it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file.
+    File(PemFile),
+    /// In an environment variable.
+    Variable {
+        /// Its name.
+        name: String,
+        /// The key.
+        text: Secret,
+    },
+}
+
+impl KeySource {
+    /// Where it was read, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(file) => file.path.display().to_string(),
+            Self::Variable { name, .. } => format!("the environment variable {name}"),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::File(file) => file.expose(),
+            Self::Variable { text, .. } => text.expose(),
+        }
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySource({})", self.name())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,7 +103,8 @@ mod tests {
     fn debug_output_never_shows_a_secret() {
         let secret = Secret::new("hunter2");
         let pem = PemFile::new("client.key".into(), "-----BEGIN hunter2".to_owned());
-        let text = format!("{secret:?} {:?} {pem:?}", Some(&secret));
+        let key = KeySource::Variable { name: "KEY".to_owned(), text: secret.clone() };
+        let text = format!("{secret:?} {:?} {pem:?} {key:?}", Some(&secret));
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("client.key"));
         assert_eq!(secret.expose(), "hunter2");

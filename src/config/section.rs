@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::in_force;
 use super::problem::nearest;
-use super::secret::{PemFile, Secret};
+use super::secret::{KeySource, PemFile, Secret};
 use super::tree::{Node, NodeValue, Origin, Placed, Table, placed};
 use super::{ReadError, Sources};
 use crate::model::units::{format_duration, format_size, parse_duration, parse_size};
@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Choice(Vec<&'static str>),
     Listener,
     Secret,
+    /// A path, or a secret from elsewhere than the configuration itself.
+    KeyFile,
     TextList,
     PathList,
 }
@@ -404,10 +406,17 @@ impl<'a> Section<'_, 'a> {
         self.take(key, Kind::Path, None, meaning, read)
     }
 
-    /// PEM files or folders of them, by path only.
-    pub(super) fn paths(&mut self, key: &'static str, meaning: &'static str) -> Vec<PathBuf> {
+    /// A private key in PEM: the path of a file, `{ file = ".." }` or `{ env = ".." }`.
+    pub(super) fn key_source(&mut self, key: &'static str, meaning: &'static str) -> Option<KeySource> {
+        self.take(key, Kind::KeyFile, None, meaning, read_key)
+    }
+
+    /// PEM files and folders of them: the paths, and the files that they stand for now.
+    pub(super) fn pem_files(&mut self, key: &'static str, meaning: &'static str) -> (Vec<PathBuf>, Vec<PemFile>) {
         let read = |reader: &mut Reader<'a>, node: &'a Node| {
-            Ok(texts_of(node)?.iter().map(|text| reader.absolute(text)).collect())
+            let paths: Vec<PathBuf> = texts_of(node)?.iter().map(|text| reader.absolute(text)).collect();
+            let files = read_pem_files(reader.sources, &paths)?;
+            Ok((paths, files))
         };
         let default = serde_json::Value::Array(Vec::new());
         self.take(key, Kind::PathList, Some(default), meaning, read).unwrap_or_default()
@@ -466,8 +475,8 @@ fn addresses_of(node: &Node) -> Result<Vec<SocketAddr>, Wrong> {
     }
 }
 
-fn read_file(reader: &Reader<'_>, path: &Path) -> Result<String, Wrong> {
-    (reader.sources.read_text)(path).map_err(|error| match error {
+fn read_file(sources: &Sources<'_>, path: &Path) -> Result<String, Wrong> {
+    (sources.read_text)(path).map_err(|error| match error {
         ReadError::NotFound => (
             format!("there is no file {}", path.display()),
             "relative paths count from the folder of the configuration file".to_owned(),
@@ -476,13 +485,61 @@ fn read_file(reader: &Reader<'_>, path: &Path) -> Result<String, Wrong> {
     })
 }
 
-fn read_pem(reader: &Reader<'_>, text: &str) -> Result<PemFile, Wrong> {
-    let path = reader.absolute(text);
-    let contents = read_file(reader, &path)?;
-    if !contents.contains("-----BEGIN ") {
+/// What every PEM text has.
+pub(super) const PEM_MARK: &str = "-----BEGIN ";
+
+/// Reads a PEM file.
+pub(super) fn read_pem_file(sources: &Sources<'_>, path: &Path) -> Result<PemFile, Wrong> {
+    let contents = read_file(sources, path)?;
+    if !contents.contains(PEM_MARK) {
         return Err((format!("{} is no PEM file", path.display()), "it has no line -----BEGIN ..".to_owned()));
     }
-    Ok(PemFile::new(path, contents))
+    Ok(PemFile::new(path.to_path_buf(), contents))
+}
+
+/// Reads PEM files, and those with the endings of certificates in folders, in name order.
+pub(super) fn read_pem_files(sources: &Sources<'_>, paths: &[PathBuf]) -> Result<Vec<PemFile>, Wrong> {
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        // What cannot be listed is a file, or is not there, which reading it will tell.
+        let Ok(mut inside) = (sources.list_folder)(path) else {
+            files.push(read_pem_file(sources, path)?);
+            continue;
+        };
+        inside.retain(|file| {
+            let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+            let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            !hidden && ["pem", "crt", "cer"].contains(&ending)
+        });
+        inside.sort();
+        for file in inside {
+            files.push(read_pem_file(sources, &file)?);
+        }
+    }
+    Ok(files)
+}
+
+fn read_pem(reader: &Reader<'_>, text: &str) -> Result<PemFile, Wrong> {
+    if text.contains(PEM_MARK) {
+        // An error about a missing file would show the key.
+        return Err(("is PEM itself, not the path of a file".to_owned(), "write it to a file, name that".to_owned()));
+    }
+    read_pem_file(reader.sources, &reader.absolute(text))
+}
+
+fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Result<KeySource, Wrong> {
+    let NodeValue::Table(table) = &node.value else {
+        return Ok(KeySource::File(read_pem(reader, text_of(node)?)?));
+    };
+    let secret = read_secret(reader, node)?;
+    if !secret.expose().contains(PEM_MARK) {
+        return Err(("is no PEM".to_owned(), "it has no line -----BEGIN ..".to_owned()));
+    }
+    let text = |source: &str| table.get(source).and_then(|node| text_of(node).ok());
+    Ok(match text("file") {
+        Some(path) => KeySource::File(PemFile::new(reader.absolute(path), secret.expose().to_owned())),
+        None => KeySource::Variable { name: text("env").unwrap_or_default().to_owned(), text: secret },
+    })
 }
 
 fn read_secret<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Result<Secret, Wrong> {
@@ -502,7 +559,7 @@ fn read_secret<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Result<Secret, Wr
     let secret = match source.as_str() {
         "file" => {
             let path = reader.absolute(text);
-            let contents = read_file(reader, &path)?;
+            let contents = read_file(reader.sources, &path)?;
             let secret = contents.trim_end_matches(['\r', '\n']);
             if secret.is_empty() {
                 return Err((format!("{} is empty", path.display()), String::new()));

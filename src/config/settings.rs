@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::secret::{PemFile, Secret};
+use super::security::SecuritySettings;
 use super::url::BrokerUrl;
 use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport};
 use crate::io::http::Tls;
@@ -79,17 +80,34 @@ pub struct LogSettings {
 pub struct Lwm2mSettings {
     /// Addresses for plain CoAP over UDP.
     pub udp: Vec<SocketAddr>,
+    /// Addresses for CoAP over DTLS.
+    pub dtls: Vec<SocketAddr>,
     /// Addresses for plain CoAP over TCP.
     pub tcp: Vec<SocketAddr>,
+    /// Addresses for CoAP over TLS.
+    pub tls: Vec<SocketAddr>,
     /// What the core needs of the section.
     pub core: Lwm2mConfiguration,
+    /// What the secure transports prove themselves by, and demand.
+    pub security: SecuritySettings,
 }
 
 impl Lwm2mSettings {
     /// All listeners in the order of their indices: those for datagrams first.
     pub fn listeners(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
-        let udp = self.udp.iter().map(|address| (Transport::Udp, *address));
-        udp.chain(self.tcp.iter().map(|address| (Transport::Tcp, *address)))
+        let all = [
+            (Transport::Udp, &self.udp),
+            (Transport::Dtls, &self.dtls),
+            (Transport::Tcp, &self.tcp),
+            (Transport::Tls, &self.tls),
+        ];
+        all.into_iter().flat_map(|(transport, addresses)| addresses.iter().map(move |address| (transport, *address)))
+    }
+
+    /// Whether a listener of a secure transport is configured.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        !self.dtls.is_empty() || !self.tls.is_empty()
     }
 }
 

@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::gateway::configuration::{Role, UnknownDevices};
+use crate::gateway::configuration::{CertificateName, Rate, Role, Transport, UnknownDevices};
+use crate::io::secure::identity::ClientAuthentication;
 
 /// Loads from files and variables that exist in the test only.
 fn load_from(named: Option<&str>, files: &[(&str, &str)], variables: &[(&str, &str)]) -> Loaded {
+    with_sources(files, variables, |sources| load(named.map(Path::new), sources))
+}
+
+fn with_sources<T>(files: &[(&str, &str)], variables: &[(&str, &str)], use_them: impl FnOnce(&Sources<'_>) -> T) -> T {
     let read_text = |path: &Path| {
         let found = files.iter().find(|(name, _)| Path::new(name) == path);
         found.map(|(_, text)| (*text).to_owned()).ok_or(ReadError::NotFound)
@@ -20,7 +25,7 @@ fn load_from(named: Option<&str>, files: &[(&str, &str)], variables: &[(&str, &s
     };
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let sources = Sources { read_text: &read_text, list_folder: &list_folder, variables, host_name: "gate".to_owned() };
-    load(named.map(Path::new), &sources)
+    use_them(&sources)
 }
 
 fn load_text(text: &str) -> Loaded {
@@ -49,7 +54,12 @@ fn without_any_file_everything_has_its_default() {
     let core = settings.core();
     assert_eq!(core.lwm2m, crate::gateway::configuration::Lwm2mConfiguration::default());
     assert_eq!(core.limits, crate::gateway::configuration::Limits::default());
-    assert_eq!(core.listeners, ["coap://[::]:5683"]);
+    assert_eq!(core.listeners, ["coap://[::]:5683", "coaps://[::]:5684"]);
+    assert_eq!(core.transports, [Transport::Udp, Transport::Dtls]);
+    let security = &settings.lwm2m.security;
+    assert!(!security.is_configured());
+    assert_eq!(security.client_authentication, ClientAuthentication::Required);
+    assert_eq!(security.first_retransmission, Duration::from_secs(1));
 }
 
 #[test]
@@ -210,6 +220,119 @@ fn every_key_that_is_served_arrives() {
     );
 }
 
+/// A self-signed certificate on P-256 and its key.
+const CERTIFICATE: &str = include_str!("../../tests/fixtures/certificates/server.crt");
+const KEY: &str = include_str!("../../tests/fixtures/certificates/server.key");
+/// Another key on P-256.
+const OTHER_KEY: &str = include_str!("../../tests/fixtures/certificates/raw.key");
+
+#[test]
+fn every_key_of_the_secure_transports_arrives() {
+    let text = r#"
+        [lwm2m]
+        udp = "127.0.0.1:1"
+        dtls = ["127.0.0.1:2", "[::1]:2"]
+        tcp = "127.0.0.1:3"
+        tls = "127.0.0.1:4"
+        certificate = "server.crt"
+        private_key = { file = "server.key" }
+        raw_public_key = { env = "RAW_KEY" }
+        trust = ["authorities", "one.pem"]
+        client_auth = "optional"
+        x509_endpoint = "any"
+        connection_id_length = 0
+        dtls_handshake_timeout = "5s"
+        dtls_retransmission = "9s"
+        dtls_alert_unknown = true
+        dtls_hello_verify = "1.2"
+        dtls_save_interval = "10s"
+        dtls_unused_timeout = "7d"
+        handshakes_per_second = 5
+        handshakes_per_second_per_source = 6
+        registrations_per_second = 7
+        registrations_per_second_per_source = 8
+    "#;
+    let files = [
+        ("/etc/c.toml", text),
+        ("/etc/server.crt", CERTIFICATE),
+        ("/etc/server.key", KEY),
+        ("/etc/authorities/b.crt", CERTIFICATE),
+        ("/etc/authorities/a.pem", CERTIFICATE),
+        ("/etc/authorities/readme.txt", "not looked at"),
+        ("/etc/authorities/.hidden.pem", "not looked at"),
+        ("/etc/one.pem", CERTIFICATE),
+    ];
+    let settings = settings(load_from(Some("/etc/c.toml"), &files, &[("RAW_KEY", OTHER_KEY)]));
+    let kinds: Vec<Transport> = settings.lwm2m.listeners().map(|(transport, _)| transport).collect();
+    assert_eq!(kinds, [Transport::Udp, Transport::Dtls, Transport::Dtls, Transport::Tcp, Transport::Tls]);
+    let security = &settings.lwm2m.security;
+    assert_eq!(security.client_authentication, ClientAuthentication::Optional);
+    assert_eq!(security.first_retransmission, Duration::from_secs(9));
+    let trust: Vec<&Path> = security.trust.iter().map(|file| file.path.as_path()).collect();
+    assert_eq!(trust, ["/etc/authorities/a.pem", "/etc/authorities/b.crt", "/etc/one.pem"].map(Path::new));
+    let (certificate, key) = security.configured_pair().unwrap();
+    assert_eq!((certificate.name.as_str(), key.name.as_str()), ("/etc/server.crt", "/etc/server.key"));
+    let core = settings.core().lwm2m;
+    assert_eq!(core.x509_endpoint, CertificateName::Any);
+    assert_eq!(core.registration_rate, Rate { per_second: 7, burst: 14 });
+    assert_eq!(core.registration_rate_per_source, Rate { per_second: 8, burst: 16 });
+    let sessions = core.sessions;
+    assert_eq!((sessions.connection_id_bytes, sessions.handshake_timeout), (0, Duration::from_secs(5)));
+    assert_eq!(
+        (sessions.save_interval, sessions.unused_timeout),
+        (Duration::from_secs(10), 7 * Duration::from_secs(86_400))
+    );
+    assert!(sessions.alert_unknown && sessions.hello_verify_1_2);
+    assert_eq!(sessions.handshake_rate, Rate { per_second: 5, burst: 5 });
+    assert_eq!(sessions.handshake_rate_per_source, Rate { per_second: 6, burst: 6 });
+    let in_force = &settings.in_force["lwm2m"];
+    assert_eq!(in_force["private_key"], serde_json::json!({ "file": "server.key" }));
+    assert_eq!(in_force["raw_public_key"], serde_json::json!({ "env": "RAW_KEY" }));
+    assert_eq!(in_force["certificate"], "/etc/server.crt");
+}
+
+#[test]
+fn a_key_that_stands_in_the_configuration_itself_is_refused_and_not_shown() {
+    let text = format!("[lwm2m]\ncertificate = \"s.crt\"\nprivate_key = \"\"\"{KEY}\"\"\"\n");
+    let loaded = load_from(Some("/etc/c.toml"), &[("/etc/c.toml", &text), ("/etc/s.crt", CERTIFICATE)], &[]);
+    let [problem] = &loaded.problems[..] else { panic!("{:?}", loaded.problems) };
+    assert!(problem.message.contains("is PEM itself"), "{problem}");
+    let secret = KEY.lines().nth(1).unwrap();
+    assert!(!format!("{loaded:?}").contains(secret));
+}
+
+#[test]
+fn files_of_the_secure_transports_that_cannot_be_used_are_problems() {
+    let text = "[lwm2m]\ncertificate = \"s.crt\"\nprivate_key = \"other.key\"\ntrust = \"other.key\"\nraw_public_key = \"s.crt\"\n";
+    let files = [("/etc/c.toml", text), ("/etc/s.crt", CERTIFICATE), ("/etc/other.key", OTHER_KEY)];
+    let loaded = load_from(Some("/etc/c.toml"), &files, &[]);
+    let told: Vec<&str> = loaded.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "lwm2m.certificate: /etc/other.key: is not the private key of /etc/s.crt: give the two that were made together",
+            "lwm2m.trust: /etc/other.key: holds no certificate that can be read: it needs lines -----BEGIN \
+             CERTIFICATE-----",
+            "lwm2m.raw_public_key: /etc/s.crt: holds no private key that can be read: it needs lines -----BEGIN PRIVATE \
+             KEY-----",
+        ]
+    );
+}
+
+#[test]
+fn files_of_the_secure_transports_are_read_anew_where_they_were() {
+    let text = "[lwm2m]\ncertificate = \"s.crt\"\nprivate_key = \"s.key\"\ntrust = \"authorities\"\n";
+    let files = [("/c.toml", text), ("/s.crt", CERTIFICATE), ("/s.key", KEY), ("/authorities/a.crt", CERTIFICATE)];
+    let before = settings(load_from(Some("/c.toml"), &files, &[])).lwm2m.security;
+    let reread = |files: &[(&str, &str)]| {
+        with_sources(files, &[], |sources| before.reread(sources)).map(|after| (after.trust.len(), after == before))
+    };
+    assert_eq!(reread(&files), Ok((1, true)));
+    assert_eq!(reread(&[&files[..], &[("/authorities/b.crt", CERTIFICATE)]].concat()), Ok((2, false)));
+    let gone = reread(&files[1..2]).unwrap_err();
+    assert!(gone.starts_with("there is no file /s.key"), "{gone}");
+}
+
 #[test]
 fn two_sinks_do_not_push_one_another_from_a_broker() {
     let loaded = load_text("[sink.a]\nclient_id = \"x\"\n[sink.b]\nclient_id = \"x\"\n");
@@ -259,14 +382,7 @@ fn the_shipped_file_shows_exactly_the_defaults() {
 
 #[test]
 fn the_shipped_file_shows_every_key_that_is_served() {
-    const TO_COME: [&str; 14] = [
-        "lwm2m.certificate",
-        "lwm2m.private_key",
-        "lwm2m.trust",
-        "lwm2m.client_auth",
-        "lwm2m.x509_endpoint",
-        "lwm2m.raw_public_key",
-        "lwm2m.connection_id_length",
+    const TO_COME: [&str; 7] = [
         "bootstrap.udp",
         "bootstrap.dtls",
         "bootstrap.tcp",

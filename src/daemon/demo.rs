@@ -109,7 +109,7 @@ mod showing {
             "version = 1\n[gateway]\nname = \"demo\"\ndata_dir = {}\nmappings = {}\nmodels = {}\n\
              [store]\ncommit_interval = \"20ms\"\n\
              [log]\nlevel = \"warn\"\n\
-             [lwm2m]\nudp = \"127.0.0.1:{}\"\nunknown_devices = \"accept\"\n\
+             [lwm2m]\nudp = \"127.0.0.1:{}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n\
              [http]\nlisten = \"127.0.0.1:{}\"\n\
              [sink.local]\nurl = \"mqtt://{broker}\"\nprotocol = 4\nrole = \"admin\"\n",
             path("data"),

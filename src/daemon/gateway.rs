@@ -193,7 +193,7 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListe
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
         match transport {
             device::Transport::Udp | device::Transport::Dtls => {
-                udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?)
+                udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?);
             }
             device::Transport::Tls => return Err(failed(&"not yet served")),
             device::Transport::Tcp => tcp.listen(index, address, inputs.clone()).map_err(|error| failed(&error))?,

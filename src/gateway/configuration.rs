@@ -104,10 +104,13 @@ impl Default for StreamConfiguration {
     }
 }
 
+/// Longest connection id that is handed out, in bytes.
+pub const MAX_CONNECTION_ID_BYTES: usize = crate::protocol::dtls::connection_id::MAX_OWN_BYTES;
+
 /// DTLS sessions and handshakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfiguration {
-    /// Bytes of the connection ids handed out (RFC 9146), at most 16; 0: none.
+    /// Bytes of the connection ids handed out (RFC 9146), at most [`MAX_CONNECTION_ID_BYTES`]; 0: none.
     pub connection_id_bytes: usize,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,

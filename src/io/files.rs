@@ -82,6 +82,26 @@ pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// The same for a secret: only this user may read the file, from its first byte on.
+///
+/// # Errors
+/// As the operating system gives; then the old text stays.
+pub fn replace_private_text(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let beside = path.with_extension("new");
+    // One that was left there may have been readable by others.
+    let _ = std::fs::remove_file(&beside);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let written =
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written?;
+    sync_folder_of(path)
+}
+
 fn write_beside(path: &Path, beside: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::File::create(beside)?;

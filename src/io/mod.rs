@@ -12,6 +12,7 @@ pub mod files;
 pub mod fleet;
 pub mod http;
 pub mod mqtt;
+pub mod secure;
 pub mod store;
 mod stream_fleet;
 pub mod tcp;

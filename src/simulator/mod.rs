@@ -10,6 +10,7 @@ mod chance;
 pub mod device;
 pub mod fleet;
 pub mod network;
+pub mod psk;
 pub mod script;
 pub mod scripts;
 mod send_pack;

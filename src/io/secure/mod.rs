@@ -1,0 +1,12 @@
+//! What the secure transports have in common: who the server is.
+//!
+//! [`identity`] reads certificate, keys and authorities and checks them; [`own`] makes a self-signed certificate where
+//! none is configured. Contexts of the TLS library are built from a [`identity::ServerIdentity`].
+
+pub mod identity;
+pub mod own;
+
+#[cfg(test)]
+mod identity_tests;
+#[cfg(test)]
+mod own_tests;
