@@ -6,6 +6,8 @@ use super::arguments::ConfigArguments;
 use super::{Ending, Terminal};
 use crate::config::{Settings, Sources, load, read_mappings, read_models};
 use crate::gateway::preview::run_message_examples;
+use crate::io::clock::{wall_is_trusted, wall_now};
+use crate::io::secure::identity::ServerIdentity;
 use crate::mapping::{Plan, Problem, Severity};
 
 /// Tells every problem on standard output; warnings alone are fine.
@@ -22,6 +24,10 @@ pub(super) fn check(
     let name = loaded.file.map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
     let mut checked = name;
     if let Some(settings) = &loaded.settings {
+        for warning in settings.warnings(false) {
+            terminal.say(&format!("{checked}: {warning}"))?;
+        }
+        errors += tell_identity(settings, &checked, terminal)?;
         let (model, problems) = read_models(settings, sources);
         let (files, unreadable) = read_mappings(settings, sources);
         for problem in problems.iter().chain(&unreadable) {
@@ -55,6 +61,29 @@ pub(super) fn check(
         errors => terminal.say(&format!("{checked}: {errors} errors"))?,
     }
     Ok(if errors == 0 { Ending::Fine } else { Ending::Wrong })
+}
+
+/// What is to be said of the server's certificate; how much of it is wrong.
+fn tell_identity(settings: &Settings, file: &str, terminal: &mut Terminal<'_>) -> io::Result<usize> {
+    let security = &settings.lwm2m.security;
+    let Some(pair) = security.configured_pair() else { return Ok(0) };
+    let identity = match ServerIdentity::load(&security.identity_files(pair)) {
+        Ok(identity) => identity,
+        Err(error) => {
+            terminal.say(&format!("{file}: error: lwm2m.certificate: {error}"))?;
+            return Ok(1);
+        }
+    };
+    for warning in identity.warnings() {
+        terminal.say(&format!("{file}: warning: lwm2m.certificate: {warning}"))?;
+    }
+    match identity.check_validity(wall_now()) {
+        Err(error) if wall_is_trusted() => {
+            terminal.say(&format!("{file}: error: lwm2m.certificate: {error}"))?;
+            Ok(1)
+        }
+        _ => Ok(0),
+    }
 }
 
 /// Mapping files may be shared by gateways with different sinks, so that this is no error.

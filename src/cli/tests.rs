@@ -129,6 +129,31 @@ fn check_of_a_fine_configuration_says_what_it_read() {
 }
 
 #[test]
+fn check_warns_where_everybody_may_register_beside_devices_that_prove_who_they_are() {
+    let text = "[lwm2m]\nunknown_devices = \"accept\"\ndtls = \"off\"\nraw_public_key = \"raw.key\"\n";
+    let key = include_str!("../../tests/fixtures/certificates/raw.key");
+    let ran = run_among(&[("/c.toml", text), ("/raw.key", key)], &["check", "--config", "/c.toml"]);
+    assert_eq!(ran.ending, Ending::Fine, "warnings alone are fine");
+    assert!(ran.out.contains("/c.toml: warning: lwm2m.unknown_devices: \"accept\" lets everybody"), "{}", ran.out);
+    assert!(ran.out.contains("but neither dtls nor tls is on"), "{}", ran.out);
+}
+
+#[test]
+fn check_finds_an_expired_certificate() {
+    let text = "[lwm2m]\ncertificate = \"s.crt\"\nprivate_key = \"s.key\"\n";
+    let certificate = include_str!("../../tests/fixtures/certificates/expired.crt");
+    let key = include_str!("../../tests/fixtures/certificates/server.key");
+    let files = [("/c.toml", text), ("/s.crt", certificate), ("/s.key", key)];
+    let ran = run_among(&files, &["check", "--config", "/c.toml"]);
+    assert_eq!(ran.ending, Ending::Wrong, "{}", ran.out);
+    assert!(
+        ran.out.contains("/c.toml: error: lwm2m.certificate: /s.crt: the certificate expired at 2020-"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn schema_config_prints_json_schema() {
     let ran = run_line(&["schema", "config"]);
     let schema: Json = serde_json::from_str(&ran.out).unwrap();

@@ -31,7 +31,7 @@ pub use secret::{KeySource, PemFile, Secret};
 pub use security::SecuritySettings;
 pub use settings::{
     BrokerSettings, GatewaySettings, HttpSettings, HttpToken, LogFormat, LogSettings, Lwm2mSettings, MqttVersion,
-    Settings, SinkSettings, StoreSettings,
+    Settings, SinkSettings, StoreSettings, Warning,
 };
 pub use url::{BrokerUrl, Transport};
 

@@ -1,5 +1,6 @@
 //! A checked configuration: every path absolute or relative to the process, every secret resolved, every bound kept.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use super::secret::{PemFile, Secret};
 use super::security::SecuritySettings;
 use super::url::BrokerUrl;
-use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport};
+use crate::gateway::configuration::{
+    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices,
+};
 use crate::io::http::Tls;
 
 /// Everything a configuration says.
@@ -188,7 +191,46 @@ pub struct SinkSettings {
     pub alpn: Vec<String>,
 }
 
+/// Something that works, but perhaps not as it is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "warning: {}\n  hint: {}", self.message, self.hint)
+    }
+}
+
 impl Settings {
+    /// What works, but perhaps not as it is meant. `has_credentials`: whether devices have credentials, as far as that
+    /// is known; they are in the store, not in files.
+    #[must_use]
+    pub fn warnings(&self, has_credentials: bool) -> Vec<Warning> {
+        let security = &self.lwm2m.security;
+        let mut warnings = Vec::new();
+        if self.lwm2m.core.unknown_devices == UnknownDevices::Accept && (has_credentials || security.is_configured()) {
+            warnings.push(Warning {
+                message:
+                    "lwm2m.unknown_devices: \"accept\" lets everybody register, also in the name of a device that \
+                          has no credentials yet"
+                        .to_owned(),
+                hint: "write \"refuse\" or \"window\" where devices prove who they are".to_owned(),
+            });
+        }
+        if !self.lwm2m.is_secure() && security.is_configured() {
+            warnings.push(Warning {
+                message: "lwm2m: certificates and keys are configured, but neither dtls nor tls is on".to_owned(),
+                hint: "give dtls or tls an address".to_owned(),
+            });
+        }
+        warnings
+    }
+
     /// The part that the core is made of.
     #[must_use]
     pub fn core(&self) -> Configuration {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::host::{Host, SinkPort};
+use super::identity::IdentityKeeper;
 use super::knowledge::Knowledge;
 use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
@@ -14,6 +15,7 @@ use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport
 use crate::gateway::clock::WallClock;
 use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
+use crate::gateway::store::SecretKind;
 use crate::gateway::vocabulary::{Input, SinkIndex};
 use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
@@ -75,6 +77,11 @@ impl Gateway {
         for note in &notes {
             tracing::warn!(note, "store");
         }
+        let has_credentials = stored.secrets.iter().any(|row| row.kind == SecretKind::Credential);
+        for warning in settings.warnings(has_credentials) {
+            tracing::warn!("{} ({})", warning.message, warning.hint);
+        }
+        let identity = if settings.lwm2m.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
         let (listeners, tcp) = listen_all(settings, &inputs)?;
         let lwm2m_addresses: Vec<SocketAddr> =
             listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
@@ -119,7 +126,7 @@ impl Gateway {
                 store_damage: (!notes.is_empty()).then(|| notes.join("; ")),
             },
         );
-        let shell = shell::start(settings.clone(), log, inputs.clone())
+        let shell = shell::start(settings.clone(), identity, log, inputs.clone())
             .map_err(|error| format!("the thread of the shell: {error}"))?;
         let mqtt_thread = start_sinks(sinks)?;
         let answers = http.as_ref().map(HttpServer::answers);

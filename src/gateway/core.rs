@@ -198,6 +198,10 @@ impl Core {
                 self.reconcile_all();
             }
             Input::MappingHealth { failure } => self.bridge.alarm(&mut self.services, "mapping_invalid", failure),
+            Input::IdentityHealth { failure, expiry } => {
+                self.bridge.alarm(&mut self.services, "certificate_invalid", failure);
+                self.bridge.alarm(&mut self.services, "certificate_expires", expiry);
+            }
             Input::Request { request, query } => {
                 if let Some(answer) = self.answer_query(request, query) {
                     self.services.outputs.push_back(Output::Answer { request, answer });

@@ -218,6 +218,13 @@ pub enum Input {
         /// `None`: fine. Otherwise the first problem, for the alarm.
         failure: Option<String>,
     },
+    /// How the server's identity stands, at start and when it changes.
+    IdentityHealth {
+        /// `None`: its files are in force. Otherwise why they are not, for the alarm.
+        failure: Option<String>,
+        /// What is to be said of its certificate's end, if that is near, for the alarm.
+        expiry: Option<String>,
+    },
     /// An API caller asks.
     Request {
         /// For the answer.

@@ -5,7 +5,7 @@ use std::time::{Instant as SystemInstant, SystemTime, UNIX_EPOCH};
 use crate::model::time::{Instant, WallTime};
 
 /// No machine that runs this program is older than it: an earlier wall time means that nobody set the clock.
-const NOT_BEFORE: WallTime = WallTime::from_secs(1_793_491_200);
+pub const NOT_BEFORE: WallTime = WallTime::from_secs(1_793_491_200);
 
 /// Made by systemd-timesyncd once it set the clock; its folder tells that timesyncd is there at all.
 const TIMESYNC_FOLDER: &str = "/run/systemd/timesync";

@@ -1,4 +1,4 @@
-//! The shell's part of requests: files, the log, reloads. One thread of its own, one order after another.
+//! The shell's part of requests: files, the log, reloads; and the watch over the server's identity. One thread of its own, one order after another.
 //!
 //! ```text
 //! host ──Order──▶ shell thread ──▶ files, compiler, log ──Input batches──▶ core
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
+use super::identity::IdentityKeeper;
 use super::knowledge;
 use super::logging::LogControl;
 use crate::config::Settings;
@@ -39,7 +40,7 @@ const MODELS_INTERVAL: Duration = Duration::from_secs(5);
 enum Order {
     /// A task of the core.
     Work(TaskId, ShellWork),
-    /// Read mappings and models anew.
+    /// Read mappings, models and the server's identity anew.
     Reload,
 }
 
@@ -75,11 +76,16 @@ impl ShellHandle {
 ///
 /// # Errors
 /// If the system gives no thread.
-pub fn start(settings: Settings, log: LogControl, inputs: InputSender) -> std::io::Result<ShellHandle> {
+pub fn start(
+    settings: Settings,
+    identity: Option<IdentityKeeper>,
+    log: LogControl,
+    inputs: InputSender,
+) -> std::io::Result<ShellHandle> {
     let (orders, receiver) = sync_channel(MAX_ORDERS);
     let models = files::fingerprint(&settings.gateway.models);
     log.connect(inputs.clone());
-    let shell = Shell { settings, log, log_until: None, inputs, models };
+    let shell = Shell { settings, identity, log, log_until: None, inputs, models };
     std::thread::Builder::new().name("shell".to_owned()).spawn(move || shell.run(&receiver))?;
     Ok(ShellHandle { orders })
 }
@@ -100,6 +106,8 @@ impl From<Result<Json, CommandError>> for Done {
 
 struct Shell {
     settings: Settings,
+    /// `None`: no secure transport is served.
+    identity: Option<IdentityKeeper>,
     log: LogControl,
     /// When the log is filtered as configured again.
     log_until: Option<Instant>,
@@ -112,6 +120,7 @@ impl Shell {
     fn run(mut self, orders: &Receiver<Order>) {
         loop {
             self.end_log_time();
+            self.look_at_identity();
             let log_time = self.log_until.map(|until| until.saturating_duration_since(monotonic_now()));
             match orders.recv_timeout(log_time.unwrap_or(MODELS_INTERVAL).min(MODELS_INTERVAL)) {
                 Ok(Order::Work(task, work)) => {
@@ -119,7 +128,12 @@ impl Shell {
                     news.push(Input::ShellDone { task, answer, trial });
                     self.tell(news);
                 }
-                Ok(Order::Reload) => self.reload(),
+                Ok(Order::Reload) => {
+                    self.reload();
+                    if let Some(identity) = &mut self.identity {
+                        identity.reload();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     if files::fingerprint(&self.settings.gateway.models) != self.models {
                         tracing::info!("the models folder changed");
@@ -174,6 +188,13 @@ impl Shell {
             self.log_until = None;
             self.log.reset();
             tracing::info!(level = self.log.configured(), "the level of the log is the configured one again");
+        }
+    }
+
+    fn look_at_identity(&mut self) {
+        let news = self.identity.as_mut().and_then(|identity| identity.look(monotonic_now()));
+        if let Some(news) = news {
+            self.tell(vec![news]);
         }
     }
 

@@ -33,7 +33,10 @@ fn shell(files: &[(&str, &str)]) -> (Shell, TempDir) {
     }
     let settings = with_sources(|sources| load(Some(&config), sources)).settings.unwrap();
     let (inputs, _) = mpsc::channel(1);
-    (Shell { settings, log: LogControl::of_nothing("info"), log_until: None, inputs, models: 0 }, folder)
+    (
+        Shell { settings, identity: None, log: LogControl::of_nothing("info"), log_until: None, inputs, models: 0 },
+        folder,
+    )
 }
 
 fn put(shell: &mut Shell, file: &str, text: Option<&str>) -> Done {

@@ -173,6 +173,20 @@ impl ServerIdentity {
         self.raw_public_key.as_ref()?.public_key_to_der().ok()
     }
 
+    /// The same in base64, as the interfaces show it: public information.
+    #[must_use]
+    pub fn raw_public_key_base64(&self) -> Option<String> {
+        self.raw_public_key_spki().map(|spki| data_encoding::BASE64.encode(&spki))
+    }
+
+    /// The date on which the certificate ends, as `2026-11-27`, in UTC.
+    #[must_use]
+    pub fn last_day(&self) -> String {
+        let mut text = self.expires_at().to_rfc3339();
+        text.truncate(text.find('T').unwrap_or(text.len()));
+        text
+    }
+
     /// SHA-256 of the certificate's DER.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
