@@ -8,6 +8,8 @@ pub mod address;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
+pub mod dtls;
+mod dtls_handshake;
 pub mod files;
 pub mod fleet;
 pub mod http;

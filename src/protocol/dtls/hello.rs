@@ -25,6 +25,8 @@ pub const MAX_CLIENT_HELLO_BYTES: usize = 4_096;
 
 /// Extension `client_certificate_type` (RFC 7250).
 const CLIENT_CERTIFICATE_TYPE: u16 = 19;
+/// Extension `session_ticket` (RFC 5077).
+const SESSION_TICKET: u16 = 35;
 /// Extension `server_certificate_type` (RFC 7250).
 const SERVER_CERTIFICATE_TYPE: u16 = 20;
 /// `RawPublicKey` in these.
@@ -97,6 +99,8 @@ pub struct ClientHello {
     pub suites: Vec<u16>,
     /// What the client wants to be called; `None`: it does not know connection ids.
     pub connection_id: Option<Vec<u8>>,
+    /// Ticket of a session to resume.
+    pub ticket: Option<Vec<u8>>,
     /// Whether it can show a raw public key.
     pub shows_raw_public_key: bool,
     /// Whether it takes a raw public key from the server.
@@ -117,6 +121,7 @@ impl ClientHello {
             let (value, rest) = split_long(rest)?;
             match u16::from_be_bytes(*number) {
                 connection_id::EXTENSION => hello.connection_id = Some(split_short(value)?.0.to_vec()),
+                SESSION_TICKET => hello.ticket = Some(value.to_vec()),
                 CLIENT_CERTIFICATE_TYPE => {
                     hello.shows_raw_public_key = split_short(value)?.0.contains(&RAW_PUBLIC_KEY);
                 }
