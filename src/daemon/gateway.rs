@@ -20,6 +20,7 @@ use crate::gateway::vocabulary::{Input, SinkIndex};
 use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
+use crate::io::dtls::HandshakeThread;
 use crate::io::files;
 use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
@@ -81,7 +82,8 @@ impl Gateway {
         for warning in settings.warnings(has_credentials) {
             tracing::warn!("{} ({})", warning.message, warning.hint);
         }
-        let identity = if settings.lwm2m.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
+        let mut identity = if settings.lwm2m.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
+        let handshakes = start_handshakes(settings, identity.as_mut(), &inputs)?;
         let (listeners, tcp) = listen_all(settings, &inputs)?;
         let lwm2m_addresses: Vec<SocketAddr> =
             listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
@@ -139,6 +141,7 @@ impl Gateway {
             core,
             clock,
             listeners,
+            handshakes,
             tcp,
             store,
             sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
@@ -191,6 +194,20 @@ impl Gateway {
             }
         }
     }
+}
+
+/// The thread of DTLS handshakes, if a listener needs one.
+fn start_handshakes(
+    settings: &Settings,
+    identity: Option<&mut IdentityKeeper>,
+    inputs: &InputSender,
+) -> Result<Option<HandshakeThread>, String> {
+    let Some(identity) = identity.filter(|_| !settings.lwm2m.dtls.is_empty()) else { return Ok(None) };
+    let first_timeout = settings.lwm2m.security.first_retransmission;
+    let thread = HandshakeThread::start(identity.identity().clone(), first_timeout, inputs.clone())
+        .map_err(|error| format!("the thread of DTLS handshakes: {error}"))?;
+    identity.subscribe(thread.identity_setter());
+    Ok(Some(thread))
 }
 
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {

@@ -20,6 +20,7 @@ use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWo
 use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
+use crate::io::dtls::HandshakeThread;
 use crate::io::files::resident_bytes;
 use crate::io::http::{EventSender, StreamEvent, TraceLine, TraceSender};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
@@ -61,6 +62,8 @@ pub struct Host {
     pub clock: RunClock,
     /// Sockets, in the order of the configuration.
     pub listeners: Vec<UdpListener>,
+    /// DTLS handshakes, where a listener needs them.
+    pub handshakes: Option<HandshakeThread>,
     /// Connections, whose listeners come after those.
     pub tcp: TcpConnections,
     /// The store.
@@ -170,7 +173,12 @@ impl Host {
                         listener.try_send(&peer, &bytes);
                     }
                 }
-                Output::Handshake(_) => {}
+                Output::Handshake(order) => {
+                    let taken = self.handshakes.as_mut().is_none_or(|handshakes| handshakes.order(order));
+                    if !taken {
+                        self.metrics.record(&Occurrence::BoundReached("handshake_orders"), &self.sink_names);
+                    }
+                }
                 Output::Stream { connection, order } => self.tcp.order(connection, order),
                 Output::Store(batch) => turn.add(batch),
                 Output::ReadSpool { sink, after, max_rows } => {
@@ -275,6 +283,9 @@ impl Host {
         }
         for listener in &mut self.listeners {
             listener.flush();
+        }
+        if let Some(handshakes) = &mut self.handshakes {
+            handshakes.flush();
         }
         let events = std::mem::take(&mut turn.events);
         if let Some(streams) = &self.events

@@ -62,9 +62,13 @@ impl HandshakeThread {
         self.put(Job::Order(order), repeatable)
     }
 
-    /// Another identity, for handshakes that begin from now on.
-    pub fn set_identity(&mut self, identity: ServerIdentity) {
-        self.put(Job::Identity(Box::new(identity)), false);
+    /// What gives the thread another identity, for handshakes that begin from then on.
+    pub fn identity_setter(&self) -> impl Fn(&ServerIdentity) + Send + 'static {
+        let jobs = self.jobs.clone();
+        move |identity| {
+            // The thread is gone only when the process ends.
+            let _ = jobs.send(Job::Identity(Box::new(identity.clone())));
+        }
     }
 
     /// Hands over what waits.
