@@ -12,10 +12,13 @@
 //! - Removals from spools come first in a transaction, so that a full disk can make room; alone they never cause a
 //!   commit earlier than after [`DELETE_INTERVAL`].
 //! - A damaged file is set aside under another name; what can still be read of it is carried over into a new file.
+//! - Secrets are sealed by the key in [`KEY_FILE`] beside the database. A row that does not open stays where it is, and is
+//!   told.
 //! - The writer never waits for the core: what the core has not taken yet is kept and offered again.
 
 mod pending;
 mod schema;
+mod seal;
 mod statements;
 mod writer;
 
@@ -28,6 +31,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use seal::KEY_FILE;
 
 use super::InputSender;
 use crate::gateway::store::{SinkName, StoreBatch, StoredState};

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
-use super::statements::Database;
+use super::seal::{KEY_FILE, Seal};
+use super::statements::{Database, Loaded};
 use super::{StoreConfiguration, StoreError};
 use crate::gateway::store::StoredState;
 
@@ -33,6 +34,9 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID;
     -- Rows of a spool live in the table `spool_<number>`; `last` is the highest id ever used.
     CREATE TABLE spools (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL);
+", "
+    -- Values sealed by the key file, see `seal`.
+    CREATE TABLE secrets (kind TEXT NOT NULL, key BLOB NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
 "];
 
 /// Files up to this size are checked page by page at start; of larger ones, only the pages that are read.
@@ -51,24 +55,37 @@ const MAX_SET_ASIDE: u32 = 1_000;
 pub(super) fn open_or_set_aside(
     configuration: &StoreConfiguration,
 ) -> Result<(Database, StoredState, Vec<String>), StoreError> {
-    match open(configuration) {
-        Ok((database, state)) => Ok((database, state, Vec::new())),
+    let (seal, key_note) = Seal::beside(&configuration.path)?;
+    let mut notes: Vec<String> = key_note.into_iter().collect();
+    let opened = match open(configuration, &seal) {
         Err(StoreError::Sqlite(error)) if is_damage(&error) => {
-            let (database, note) = replace_damaged(configuration, &error.to_string())?;
-            let state = database.load()?;
-            Ok((database, state, vec![note]))
+            let (database, note) = replace_damaged(configuration, &seal, &error.to_string())?;
+            notes.push(note);
+            let opened = database.load()?;
+            (database, opened)
         }
-        Err(error) => Err(error),
+        opened => opened?,
+    };
+    let (database, Loaded { state, sealed_shut }) = opened;
+    if sealed_shut > 0 {
+        notes.push(format!(
+            "{sealed_shut} credentials and sessions in the store {} cannot be opened: the key in {KEY_FILE} beside it is \
+             another one, or they were changed; put the right key file back and start again, or give the devices new \
+             credentials",
+            configuration.path.display()
+        ));
     }
+    Ok((database, state, notes))
 }
 
 /// Sets the damaged file aside and opens a new one with what could be rescued. The text is a note for the log.
 pub(super) fn replace_damaged(
     configuration: &StoreConfiguration,
+    seal: &Seal,
     reason: &str,
 ) -> Result<(Database, String), StoreError> {
     let aside = set_aside(&configuration.path)?;
-    let (mut database, _) = open(configuration)?;
+    let (mut database, _) = open(configuration, seal)?;
     let rescued = rescue(&aside, &mut database);
     let note = format!(
         "the store {} is damaged ({reason}); it was set aside as {} and a new one was begun with {rescued} rows that \
@@ -84,7 +101,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-fn open(configuration: &StoreConfiguration) -> Result<(Database, StoredState), StoreError> {
+fn open(configuration: &StoreConfiguration, seal: &Seal) -> Result<(Database, Loaded), StoreError> {
     let path = &configuration.path;
     create_private(path)?;
     let connection = connect(path)?;
@@ -98,12 +115,12 @@ fn open(configuration: &StoreConfiguration) -> Result<(Database, StoredState), S
         let pages = i64::try_from(max_file_bytes).unwrap_or(i64::MAX) / page_bytes.max(1);
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     }
-    let mut database = Database::new(connection)?;
+    let mut database = Database::new(connection, seal.clone())?;
     for name in &configuration.spool_names {
         database.spool(name)?;
     }
-    let state = database.load()?;
-    Ok((database, state))
+    let loaded = database.load()?;
+    Ok((database, loaded))
 }
 
 /// The file holds keys of devices and payloads: nobody else may read it. SQLite gives its side files the same mode.
@@ -212,12 +229,14 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 /// Copies what can still be read; answers how many rows that were.
 fn rescue(aside: &Path, database: &mut Database) -> usize {
     let Ok(old) = Connection::open_with_flags(aside, OpenFlags::SQLITE_OPEN_READ_ONLY) else { return 0 };
-    let is_ours = old.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    if is_ours.ok() != i64::try_from(MIGRATIONS.len()).ok() {
+    let version = old.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    // The tables of all versions so far have the same columns.
+    let newest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if !version.is_ok_and(|version| (1..=newest).contains(&version)) {
         return 0;
     }
     let mut rescued = 0;
-    for table in ["devices", "commands", "state", "retained"] {
+    for table in ["devices", "commands", "state", "retained", "secrets"] {
         rescued += rescue_table(&old, table, &database.connection, table);
     }
     for (number, name, last) in spools(&old) {
@@ -277,8 +296,8 @@ mod tests {
 
         assert_eq!(connection.query_row("SELECT count(added) FROM state", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, 2);
-        let copy = beside(&path, ".v1");
+        assert_eq!(version, i64::try_from(steps.len()).unwrap());
+        let copy = beside(&path, &format!(".v{}", MIGRATIONS.len()));
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
         let old = connect(&copy).unwrap();
         assert_eq!(old.query_row("SELECT key FROM state", [], |row| row.get::<_, String>(0)).unwrap(), "k");

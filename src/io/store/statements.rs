@@ -7,8 +7,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::pending::{Pending, PendingSpool};
+use super::seal::Seal;
 use crate::gateway::store::{
-    ROWS_PER_SEGMENT, RetainedRow, SinkName, SpoolExtent, SpoolRow, SpoolSegment, StoredState,
+    ROWS_PER_SEGMENT, RetainedRow, SecretKind, SecretRow, SinkName, SpoolExtent, SpoolRow, SpoolSegment, StoredState,
 };
 use crate::model::endpoint::Endpoint;
 use crate::model::message::{Message, QualityOfService};
@@ -38,6 +39,15 @@ struct Spool {
 pub(super) struct Database {
     pub(super) connection: Connection,
     spools: HashMap<String, Spool>,
+    seal: Seal,
+}
+
+/// What the core needs at start.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) state: StoredState,
+    /// Secrets that do not open; they stay where they are.
+    pub(super) sealed_shut: usize,
 }
 
 /// SQLite's integers are signed; ids beyond them cannot occur, since they rise by one from 1.
@@ -66,20 +76,25 @@ fn read_endpoint(name: Option<String>) -> Option<Endpoint> {
 }
 
 impl Database {
-    pub(super) fn new(connection: Connection) -> Result<Self, rusqlite::Error> {
+    pub(super) fn new(connection: Connection, seal: Seal) -> Result<Self, rusqlite::Error> {
         let spools = {
             let mut statement = connection.prepare("SELECT name, number, last FROM spools")?;
             let rows = statement
                 .query_map([], |row| Ok((row.get(0)?, Spool { number: row.get(1)?, last: read_id(row.get(2)?) })))?;
             rows.collect::<Result<HashMap<String, Spool>, _>>()?
         };
-        let mut database = Self { connection, spools };
+        let mut database = Self { connection, spools, seal };
         for spool in database.spools.values_mut() {
             let sql = format!("SELECT max(id) FROM spool_{}", spool.number);
             let highest: Option<i64> = database.connection.query_row(&sql, [], |row| row.get(0))?;
             spool.last = spool.last.max(highest.map_or(0, read_id));
         }
         Ok(database)
+    }
+
+    /// What its secrets are sealed by.
+    pub(super) const fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// The number of a spool's table, which is created at the first use of its name.
@@ -134,6 +149,7 @@ impl Database {
             rows += insert_spool(&transaction, *number, waiting)?;
         }
         rows += write_records(&transaction, pending)?;
+        rows += write_secrets(&transaction, pending, &self.seal)?;
         rows += write_retained(&transaction, pending)?;
         transaction.commit()?;
         for (name, waiting) in &pending.spools {
@@ -234,7 +250,7 @@ impl Database {
     }
 
     /// Everything that the core needs at start.
-    pub(super) fn load(&self) -> Result<StoredState, rusqlite::Error> {
+    pub(super) fn load(&self) -> Result<Loaded, rusqlite::Error> {
         let mut state = StoredState::default();
         let mut statement = self.connection.prepare("SELECT endpoint, record FROM devices ORDER BY endpoint")?;
         let mut rows = statement.query([])?;
@@ -260,7 +276,26 @@ impl Database {
             state.spools.insert(name.clone(), self.extent(spool)?);
         }
         state.latest = self.latest()?;
-        Ok(state)
+        let sealed_shut = self.load_secrets(&mut state)?;
+        Ok(Loaded { state, sealed_shut })
+    }
+
+    /// Opens all secrets; answers how many do not open. Those of a kind that a newer version wrote are left alone.
+    fn load_secrets(&self, state: &mut StoredState) -> Result<usize, rusqlite::Error> {
+        let mut statement = self.connection.prepare("SELECT kind, key, sealed FROM secrets ORDER BY kind, key")?;
+        let mut rows = statement.query([])?;
+        let mut sealed_shut = 0;
+        while let Some(row) = rows.next()? {
+            let word: String = row.get(0)?;
+            let Some(kind) = SecretKind::ALL.into_iter().find(|kind| kind.as_str() == word) else { continue };
+            let key: Vec<u8> = row.get(1)?;
+            let sealed: Vec<u8> = row.get(2)?;
+            match self.seal.open(&word, &key, &sealed) {
+                Some(value) => state.secrets.push(SecretRow { kind, key, value }),
+                None => sealed_shut += 1,
+            }
+        }
+        Ok(sealed_shut)
     }
 
     fn extent(&self, spool: &Spool) -> Result<SpoolExtent, rusqlite::Error> {
@@ -368,6 +403,23 @@ fn write_records(transaction: &Transaction<'_>, pending: &Pending) -> Result<usi
             .execute(params![key, value])?;
     }
     Ok(pending.devices.len() + pending.commands.len() + pending.state.len())
+}
+
+fn write_secrets(transaction: &Transaction<'_>, pending: &Pending, seal: &Seal) -> Result<usize, rusqlite::Error> {
+    for ((kind, key), value) in &pending.secrets {
+        match value {
+            Some(value) => {
+                let sealed = seal.seal(*kind, key, value)?;
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO secrets (kind, key, sealed) VALUES (?1, ?2, ?3)")?
+                    .execute(params![kind.as_str(), key, sealed])?
+            }
+            None => transaction
+                .prepare_cached("DELETE FROM secrets WHERE kind = ?1 AND key = ?2")?
+                .execute(params![kind.as_str(), key])?,
+        };
+    }
+    Ok(pending.secrets.len())
 }
 
 fn write_retained(transaction: &Transaction<'_>, pending: &Pending) -> Result<usize, rusqlite::Error> {

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::gateway::store::{RetainedRow, SpoolExtent, SpoolRow, SpoolSegment, StoreSequence, StoreWrite};
+use crate::gateway::store::{RetainedRow, SecretKind, SpoolExtent, SpoolRow, SpoolSegment, StoreSequence, StoreWrite};
 use crate::gateway::vocabulary::Input;
+use crate::model::credential::SecretBytes;
 use crate::model::endpoint::Endpoint;
 use crate::model::message::{Message, QualityOfService};
 use crate::model::time::WallTime;
@@ -444,7 +445,7 @@ fn damage_found_while_running_sets_the_file_aside_and_goes_on() {
     assert_eq!(notes, Vec::<String>::new());
     damage_spool_pages(&path);
     // Another connection changed the file, so that the writer's page cache is stale and pages are read again.
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
     let rows = host.spool(0, 2_000);
     assert!(rows.len() < 1_000);
     assert_eq!(host.store.counters().set_aside.load(Ordering::Relaxed), 1);
@@ -453,6 +454,110 @@ fn damage_found_while_running_sets_the_file_aside_and_goes_on() {
     let (_host, state, notes) = Host::open(at_once(directory.path()));
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!((state.devices.len(), state.spools["local"].last), (1, 2_000));
+}
+
+fn put_secret(key: &[u8], value: &[u8]) -> StoreWrite {
+    StoreWrite::PutSecret { kind: SecretKind::Credential, key: key.to_vec(), value: SecretBytes::new(value) }
+}
+
+fn secrets(state: &StoredState) -> Vec<(Vec<u8>, Vec<u8>)> {
+    state.secrets.iter().map(|row| (row.key.clone(), row.value.expose().to_vec())).collect()
+}
+
+/// A store that was closed with these secrets in it.
+fn sealed_store(keys: &[&str]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut host, ..) = Host::open(at_once(directory.path()));
+    host.write(keys.iter().map(|key| put_secret(key.as_bytes(), b"the secret value")).collect());
+    host.store.close().unwrap();
+    directory
+}
+
+fn assert_nowhere(directory: &Path, text: &[u8]) {
+    for file in fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        let shown = fs::read(&path).unwrap().windows(text.len()).any(|window| window == text);
+        assert!(!shown, "{}", path.display());
+    }
+}
+
+#[test]
+fn secrets_come_back_by_kind_and_key_and_are_nowhere_in_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut host, ..) = Host::open(at_once(directory.path()));
+    let session = |number: u8| (SecretKind::Session, vec![number]);
+    host.write(vec![
+        put_secret(b"b", b"the secret value"),
+        put_secret(b"a", b"the secret before"),
+        StoreWrite::PutSecret { kind: session(1).0, key: session(1).1, value: SecretBytes::new(b"the secret session") },
+    ]);
+    host.write(vec![
+        put_secret(b"a", b"the secret after"),
+        put_secret(b"c", b"the secret of c"),
+        StoreWrite::DeleteSecret { kind: session(1).0, key: session(1).1 },
+        StoreWrite::PutSecret { kind: session(2).0, key: session(2).1, value: SecretBytes::new(b"the secret session") },
+    ]);
+    host.write(vec![StoreWrite::DeleteSecret { kind: SecretKind::Credential, key: b"c".to_vec() }]);
+    assert_nowhere(directory.path(), b"the secret");
+    host.store.close().unwrap();
+    assert_nowhere(directory.path(), b"the secret");
+    let (_host, state, notes) = Host::open(at_once(directory.path()));
+    assert_eq!(notes, Vec::<String>::new());
+    let rows: Vec<_> = state.secrets.iter().map(|row| (row.kind, row.key.clone(), row.value.expose())).collect();
+    let expected: [(_, _, &[u8]); 3] = [
+        (SecretKind::Credential, b"a".to_vec(), b"the secret after"),
+        (SecretKind::Credential, b"b".to_vec(), b"the secret value"),
+        (SecretKind::Session, vec![2], b"the secret session"),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn secrets_under_another_key_file_stay_and_are_told() {
+    let directory = sealed_store(&["a", "b"]);
+    let key_file = directory.path().join(KEY_FILE);
+    let key = fs::read(&key_file).unwrap();
+    fs::write(&key_file, [7; 32]).unwrap();
+    let (mut host, state, notes) = Host::open(at_once(directory.path()));
+    assert_eq!(secrets(&state), []);
+    assert!(notes.len() == 1 && notes[0].starts_with("2 credentials and sessions"), "{notes:?}");
+    host.write(vec![put(1), put_secret(b"c", b"new")]);
+    host.store.close().unwrap();
+
+    fs::write(&key_file, &key).unwrap();
+    let (_host, state, notes) = Host::open(at_once(directory.path()));
+    let value = b"the secret value".to_vec();
+    assert_eq!(secrets(&state), [(b"a".to_vec(), value.clone()), (b"b".to_vec(), value)]);
+    assert!(notes.len() == 1 && notes[0].starts_with("1 credentials and sessions"), "{notes:?}");
+}
+
+#[test]
+fn a_secret_that_was_changed_or_moved_is_not_opened() {
+    let directory = sealed_store(&["a", "b", "c"]);
+    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    let sealed: Vec<u8> =
+        connection.query_row("SELECT sealed FROM secrets WHERE key = x'61'", [], |row| row.get(0)).unwrap();
+    connection.execute("UPDATE secrets SET sealed = ?1 WHERE key = x'62'", [&sealed]).unwrap();
+    let mut changed = sealed.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    connection.execute("UPDATE secrets SET sealed = ?1 WHERE key = x'63'", [&changed]).unwrap();
+    drop(connection);
+    let (_host, state, notes) = Host::open(at_once(directory.path()));
+    assert_eq!(secrets(&state), [(b"a".to_vec(), b"the secret value".to_vec())]);
+    assert!(notes.len() == 1 && notes[0].starts_with("2 credentials and sessions"), "{notes:?}");
+}
+
+#[test]
+fn secrets_are_carried_over_from_a_damaged_file() {
+    let directory = tempfile::tempdir().unwrap();
+    fill_for_damage(directory.path());
+    let (mut host, ..) = Host::open(at_once(directory.path()));
+    host.write(vec![put_secret(b"a", b"the secret value")]);
+    host.store.close().unwrap();
+    damage_spool_pages(&directory.path().join("state.db"));
+    let (_host, state, notes) = Host::open(at_once(directory.path()));
+    assert!(notes.len() == 1 && notes[0].contains("damaged"), "{notes:?}");
+    assert_eq!(secrets(&state), [(b"a".to_vec(), b"the secret value".to_vec())]);
 }
 
 #[test]
@@ -487,7 +592,7 @@ fn newer_schema_and_foreign_databases_are_refused_and_left_alone() {
     host.store.close().unwrap();
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let refusal = open(at_once(directory.path()), mpsc::channel(1).0).err().unwrap();
-    assert!(matches!(refusal, StoreError::NewerSchema { found: 99, supported: 1, .. }), "{refusal}");
+    assert!(matches!(refusal, StoreError::NewerSchema { found: 99, supported: 2, .. }), "{refusal}");
 
     let foreign = tempfile::tempdir().unwrap();
     let connection = rusqlite::Connection::open(foreign.path().join("state.db")).unwrap();

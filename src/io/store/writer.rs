@@ -9,6 +9,7 @@ use rusqlite::ErrorCode;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::pending::Pending;
+use super::seal::Seal;
 use super::statements::Database;
 use super::{
     DELETE_INTERVAL, InputSender, Order, RETRY_INTERVAL, Shared, StoreConfiguration, StoreCounters, StoreError, schema,
@@ -30,6 +31,8 @@ pub(super) struct Writer {
     configuration: StoreConfiguration,
     /// Absent only while a damaged file could not be replaced.
     database: Option<Database>,
+    /// For a file that takes the place of a damaged one.
+    seal: Seal,
     inputs: InputSender,
     queue: Receiver<Order>,
     shared: Arc<Shared>,
@@ -64,6 +67,7 @@ impl Writer {
     ) -> Self {
         Self {
             configuration,
+            seal: database.seal().clone(),
             database: Some(database),
             inputs,
             queue,
@@ -257,7 +261,7 @@ impl Writer {
     /// Puts a new file in the place of the damaged one. What waits stays and is written into the new file at once.
     fn replace_damaged(&mut self, error: &dyn std::fmt::Display) {
         self.database = None;
-        match schema::replace_damaged(&self.configuration, &error.to_string()) {
+        match schema::replace_damaged(&self.configuration, &self.seal, &error.to_string()) {
             Ok((database, note)) => {
                 StoreCounters::add(&self.shared.counters.set_aside, 1);
                 tracing::error!(note, "store replaced");
