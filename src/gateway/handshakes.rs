@@ -40,7 +40,7 @@ pub enum HandshakeOrder {
         /// Its bytes.
         datagram: Vec<u8>,
     },
-    /// It took too long: give it up in silence.
+    /// It took too long: give it up in silence towards the peer, and answer with [`HandshakeInput::Failed`].
     Abandon {
         /// The other side.
         peer: Peer,

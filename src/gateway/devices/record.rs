@@ -179,6 +179,7 @@ impl DeviceRecord {
         let mut device = Device::new(endpoint, peer, self.last_seen);
         let generation = self.generation;
         device.who = self.identity.map(|identity| Arc::new(Authenticated { identity, generation }));
+        device.facts.identity = device.who.as_ref().map(|who| who.identity.to_string());
         device.name = self.name;
         device.label = self.label;
         device.facts.tags = self.tags;

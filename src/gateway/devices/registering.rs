@@ -318,6 +318,9 @@ impl Devices {
         self.end_end_devices(services, key, kind, reason);
         if let Some(device) = self.table.get_mut(key) {
             services.streams.leave(services.now, device.peer, key);
+            if let Some(session) = device.peer.session {
+                services.sessions.leave(session, key, false);
+            }
             if let Some(registration) = device.registration.take() {
                 self.by_location.remove(&registration.location);
             }

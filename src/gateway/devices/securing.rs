@@ -143,6 +143,7 @@ impl Devices {
     pub(super) fn set_who(&mut self, key: usize, who: Option<Arc<Authenticated>>) {
         let Some(device) = self.table.get_mut(key) else { return };
         let former = std::mem::replace(&mut device.who, who.clone());
+        device.facts.identity = who.as_ref().map(|who| who.identity.to_string());
         if former == who {
             return;
         }

@@ -228,9 +228,9 @@ impl Sessions {
             HandshakeInput::Transmit { peer, datagram } => self.actions.push_back(Action::Transmit { peer, datagram }),
             HandshakeInput::Established(established) => self.establish(now, *established),
             HandshakeInput::Failed { peer, session, failure } => {
-                if self.forget_pending((peer.listener, peer.remote), session).is_some() {
-                    self.actions.push_back(Action::Failed { peer, failure });
-                }
+                // One that took too long is forgotten already.
+                self.forget_pending((peer.listener, peer.remote), session);
+                self.actions.push_back(Action::Failed { peer, failure });
             }
             HandshakeInput::Opened { session, peer, plaintext } => {
                 let Some(known) = self.table.get_mut(&session) else { return };
@@ -397,13 +397,8 @@ impl Sessions {
         {
             self.deadlines.pop_front();
             if let Some(pending) = self.forget_pending(address, session) {
+                // What was learnt of it comes back as its failure.
                 self.actions.push_back(Action::Order(HandshakeOrder::Abandon { peer: pending.peer }));
-                let failure = HandshakeFailure {
-                    word: "timeout",
-                    detail: "the peer did not finish its handshake in time".to_owned(),
-                    claimed: None,
-                };
-                self.actions.push_back(Action::Failed { peer: pending.peer, failure });
             }
         }
         if self.sweep_at.is_none_or(|at| now < at) {

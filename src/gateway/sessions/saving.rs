@@ -16,8 +16,9 @@ impl Services {
     /// Sends a message in a session.
     pub(in crate::gateway) fn transmit_in_session(&mut self, session: SessionId, peer: Peer, message: Vec<u8>) {
         if !self.try_transmit(session, &message) {
-            // Its row is on the way to the store, or is put there now.
-            self.save_session(session);
+            if !self.sessions.is_saving(session) {
+                self.save_session(session);
+            }
             self.journal.when_durable(Held::Message { peer, message });
         }
     }
@@ -93,6 +94,14 @@ impl Services {
 }
 
 impl Sessions {
+    /// Whether the record of a session is on its way to the store.
+    fn is_saving(&self, id: SessionId) -> bool {
+        self.get(id).is_some_and(|session| match &session.records {
+            Records::Own(records) => records.saving.is_some(),
+            Records::Library => false,
+        })
+    }
+
     /// A batch never reached the store: what it held allows nothing.
     pub fn batch_lost(&mut self, sequence: StoreSequence) {
         for session in self.table.values_mut() {
@@ -117,10 +126,7 @@ impl Sessions {
                 .map(|key| SessionId(u64::from_be_bytes(key)))
                 .and_then(|id| Some((id, Session::restored(now, id, row.value.expose())?)));
             match session {
-                Some((id, session)) => {
-                    self.insert(id, session);
-                    self.mark_dirty(now, id);
-                }
+                Some((id, session)) => self.insert(id, session),
                 None => unreadable.push(row.key.clone()),
             }
         }

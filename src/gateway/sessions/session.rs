@@ -159,7 +159,7 @@ impl Session {
             last_flight: None,
             heard_at: now,
             devices: Vec::new(),
-            dirty: true,
+            dirty: false,
         })
     }
 }
