@@ -8,6 +8,7 @@ pub mod attribute_table;
 pub mod broker;
 mod chance;
 pub mod device;
+pub mod dtls;
 pub mod fleet;
 pub mod network;
 pub mod psk;

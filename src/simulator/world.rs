@@ -3,13 +3,16 @@
 //! The gateway is the same [`Core`] that the daemon runs; only its host is simulated. [`World::run_until`] goes from
 //! event to event, so that hours take milliseconds. Everything follows from the seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::broker::SimulatedBroker;
 use super::device::{DeviceEvent, SimulatedDevice};
+use super::dtls::client::{DtlsClient, DtlsEvent, DtlsScript};
+use super::dtls::tap::{Sent, Tap};
+use super::dtls::worker::Worker;
 use super::network::{Conditions, Network};
 use super::script::DeviceScript;
 use super::store::SimulatedStore;
@@ -19,6 +22,7 @@ use crate::gateway::configuration::{
 };
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, Query, RequestId, SinkIndex, SinkInput, StreamInput};
+use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::{MappingFile, Plan};
 use crate::model::event::Event;
 use crate::model::object::ObjectModel;
@@ -26,6 +30,12 @@ use crate::model::time::{Instant, WallTime};
 
 /// Where the simulated gateway listens.
 pub const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 5683);
+
+/// Where it listens for DTLS.
+pub const GATEWAY_DTLS: SocketAddr = SocketAddr::new(GATEWAY.ip(), 5684);
+
+/// The listener for DTLS.
+pub const DTLS_LISTENER: u16 = 2;
 
 /// Wall time at the beginning of the world.
 pub const WORLD_BEGINS: WallTime = WallTime::from_secs(1_800_000_000);
@@ -67,8 +77,8 @@ impl WorldScript {
                     max_spool_age: Duration::from_secs(7 * 24 * 60 * 60),
                     when_full: WhenFull::DropOldest,
                 }],
-                listeners: vec![GATEWAY.to_string()],
-                transports: vec![Transport::Udp, Transport::Tcp],
+                listeners: vec![GATEWAY.to_string(), GATEWAY.to_string(), GATEWAY_DTLS.to_string()],
+                transports: vec![Transport::Udp, Transport::Tcp, Transport::Dtls],
                 streams_values: false,
                 streams_samples: false,
             },
@@ -91,6 +101,14 @@ pub struct World {
     pub network: Network,
     /// Connections of devices on TCP.
     pub streams: StreamNetwork,
+    /// Sessions of devices on DTLS, by their own address.
+    pub sessions: BTreeMap<SocketAddr, DtlsClient>,
+    /// What happened to these sessions, with address and time.
+    pub session_events: Vec<(Instant, SocketAddr, DtlsEvent)>,
+    /// The handshakes of the gateway.
+    pub worker: Worker,
+    /// Listens to what the gateway sends over DTLS, if there is one.
+    pub tap: Option<Tap>,
     /// The store.
     pub store: SimulatedStore,
     /// The broker.
@@ -101,6 +119,8 @@ pub struct World {
     pub device_events: Vec<(Instant, SocketAddr, DeviceEvent)>,
     /// What the gateway told.
     pub events: Vec<Event>,
+    /// How often the gateway counted what.
+    pub occurrences: HashMap<Occurrence, u64>,
     /// Answers to queries.
     pub answers: Vec<Answer>,
     /// A digest of everything that left the gateway: equal runs have equal traces.
@@ -126,11 +146,16 @@ impl World {
             model,
             network: Network::new(script.seed, script.conditions),
             streams: StreamNetwork::new(1),
+            sessions: BTreeMap::new(),
+            session_events: Vec::new(),
+            worker: Worker::new(0),
+            tap: None,
             store: SimulatedStore::new(script.commit_interval),
             broker: SimulatedBroker::new(Duration::from_millis(2)),
             devices: BTreeMap::new(),
             device_events: Vec::new(),
             events: Vec::new(),
+            occurrences: HashMap::new(),
             answers: Vec::new(),
             trace: 0,
             script,
@@ -175,6 +200,34 @@ impl World {
         address
     }
 
+    /// Adds a device on DTLS at `10.1.x.x` and switches it on.
+    pub fn add_secure_device(&mut self, script: DeviceScript, security: DtlsScript) -> SocketAddr {
+        let number = u16::try_from(self.devices.len()).unwrap_or(u16::MAX);
+        let [high, low] = number.to_be_bytes();
+        let address = SocketAddr::from(([10, 1, high, low], 40_000));
+        let seed = self.script.seed.wrapping_add(u64::from(number) + 1);
+        self.sessions.insert(address, DtlsClient::new(security, seed));
+        let mut device = SimulatedDevice::new(script, seed);
+        device.start(self.now);
+        self.devices.insert(address, device);
+        self.collect_device(address);
+        address
+    }
+
+    /// Does something with the session of a device and lets it send what came of it.
+    pub fn with_session(&mut self, address: SocketAddr, action: impl FnOnce(&mut DtlsClient, Instant)) {
+        if let Some(session) = self.sessions.get_mut(&address) {
+            action(session, self.now);
+        }
+        self.collect_session(address);
+    }
+
+    /// A datagram arrives at the listener for DTLS, whoever sent it.
+    pub fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+        let peer = Peer { listener: DTLS_LISTENER, remote: from, local: None, session: None };
+        self.input(Input::Datagram { peer, bytes });
+    }
+
     /// Does something with a device and lets it send what came of it.
     pub fn with_device(&mut self, address: SocketAddr, action: impl FnOnce(&mut SimulatedDevice, Instant)) {
         if let Some(device) = self.devices.get_mut(&address) {
@@ -206,13 +259,22 @@ impl World {
             },
         );
         self.core = Some(core);
+        self.worker = Worker::new(self.script.seed.wrapping_mul(31).wrapping_add(self.boots));
         self.drain();
+    }
+
+    /// The gateway is stopped as a service manager does it: what it wrote is durable before it is gone.
+    pub fn shut_down(&mut self) {
+        self.input(Input::Stop);
+        self.run_for(self.script.commit_interval);
+        self.cut_power();
     }
 
     /// Power fails: memory and everything not durable is gone, datagrams on their way to the gateway too.
     pub fn cut_power(&mut self) {
         self.core = None;
         self.store.forget();
+        self.worker = Worker::new(0);
         self.broker.break_connection();
         self.streams.break_all(self.now);
     }
@@ -276,8 +338,11 @@ impl World {
         let broker = self.core.as_ref().and_then(|_| self.broker.next_event(self.now));
         let store = self.core.as_ref().and_then(|_| self.store.next_commit());
         let devices = self.devices.values().filter_map(SimulatedDevice::next_deadline).min();
+        let sessions = self.sessions.values().filter_map(DtlsClient::next_deadline).min();
         let streams = self.streams.next_event(self.now);
-        [core, broker, store, devices, streams, self.network.next_delivery()].into_iter().flatten().min()
+        let worker = self.core.as_ref().and_then(|_| self.worker.next_event());
+        let network = self.network.next_delivery();
+        [core, broker, store, devices, sessions, streams, worker, network].into_iter().flatten().min()
     }
 
     fn step(&mut self) {
@@ -285,6 +350,10 @@ impl World {
             if to == GATEWAY {
                 let peer = Peer { listener: 0, remote: from, local: None, session: None };
                 self.input(Input::Datagram { peer, bytes });
+            } else if to == GATEWAY_DTLS {
+                self.inject(from, bytes);
+            } else if self.sessions.contains_key(&to) {
+                self.with_session(to, |session, now| session.receive(now, &bytes));
             } else {
                 self.with_device(to, |device, now| device.handle_datagram(now, &bytes));
             }
@@ -292,7 +361,7 @@ impl World {
         while let Some(arrival) = self.streams.poll(self.now) {
             match arrival {
                 Arrival::Server(_, _, StreamInput::Opened { .. }) if self.core.is_none() => {
-                    self.streams.break_all(self.now)
+                    self.streams.break_all(self.now);
                 }
                 Arrival::Server(peer, connection, input) => self.input(Input::Stream { peer, connection, input }),
                 Arrival::Device(address, datagram) => {
@@ -313,8 +382,18 @@ impl World {
         for address in due {
             self.with_device(address, SimulatedDevice::handle_timeout);
         }
+        let due = self.sessions.iter().filter(|(_, session)| session.next_deadline().is_some_and(|at| at <= self.now));
+        for address in due.map(|(address, _)| *address).collect::<Vec<_>>() {
+            self.with_session(address, DtlsClient::handle_timeout);
+        }
         if self.core.is_none() {
             return;
+        }
+        while let Some(input) = self.worker.poll(self.now) {
+            if let Some(tap) = &mut self.tap {
+                tap.learn(&input);
+            }
+            self.input(Input::Handshake(input));
         }
         if let Some(up_to) = self.store.commit(self.now) {
             self.input(Input::Durable { up_to });
@@ -336,7 +415,14 @@ impl World {
         while let Some(output) = self.core.as_mut().and_then(Core::poll_output) {
             self.note(&output);
             match output {
+                Output::Transmit { peer, bytes } if peer.listener == DTLS_LISTENER => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.sent.push(Sent { at: self.now, to: peer.remote, bytes: bytes.clone() });
+                    }
+                    self.network.send(self.now, GATEWAY_DTLS, peer.remote, bytes);
+                }
                 Output::Transmit { peer, bytes } => self.network.send(self.now, GATEWAY, peer.remote, bytes),
+                Output::Handshake(order) => self.worker.order(self.now, order),
                 Output::Stream { connection, order } => self.streams.order(self.now, connection, order),
                 Output::Store(batch) => self.store.submit(self.now, batch),
                 Output::ReadSpool { sink, after, max_rows } => {
@@ -358,13 +444,12 @@ impl World {
                 | Output::Log { .. }
                 | Output::Registration { .. }
                 | Output::Samples { .. }
-                | Output::Handshake(_)
                 | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }
         }
-        if let Some(core) = &mut self.core {
-            core.take_occurrences();
+        for occurrence in self.core.as_mut().map(Core::take_occurrences).unwrap_or_default() {
+            *self.occurrences.entry(occurrence).or_default() += 1;
         }
         for input in follow_up {
             self.input(input);
@@ -384,15 +469,46 @@ impl World {
 
     fn collect_device(&mut self, address: SocketAddr) {
         let Some(device) = self.devices.get_mut(&address) else { return };
+        while let Some(event) = device.poll_event() {
+            if let Some(session) = self.sessions.get_mut(&address) {
+                match &event {
+                    DeviceEvent::Restarted => session.reboot(),
+                    // Nobody answers: the session may be one that the gateway does not have.
+                    DeviceEvent::UpdateFailed { code: None }
+                    | DeviceEvent::RegistrationFailed { code: None }
+                    | DeviceEvent::NotificationLost { .. } => session.forget(),
+                    _ => {}
+                }
+            }
+            self.device_events.push((self.now, address, event));
+        }
         while let Some(bytes) = device.poll_transmit() {
             if self.streams.has(address) {
                 self.streams.send(self.now, address, &bytes);
+            } else if let Some(session) = self.sessions.get_mut(&address) {
+                session.send(self.now, bytes);
             } else {
                 self.network.send(self.now, address, GATEWAY, bytes);
             }
         }
-        while let Some(event) = device.poll_event() {
-            self.device_events.push((self.now, address, event));
+        self.send_records(address);
+    }
+
+    /// What a session holds for its device and for the gateway.
+    fn collect_session(&mut self, address: SocketAddr) {
+        self.send_records(address);
+        while let Some(datagram) = self.sessions.get_mut(&address).and_then(DtlsClient::poll_device) {
+            self.with_device(address, |device, now| device.handle_datagram(now, &datagram));
+        }
+    }
+
+    fn send_records(&mut self, address: SocketAddr) {
+        let Some(session) = self.sessions.get_mut(&address) else { return };
+        while let Some(datagram) = session.poll_server() {
+            self.network.send(self.now, address, GATEWAY_DTLS, datagram);
+        }
+        while let Some(event) = session.poll_event() {
+            self.session_events.push((self.now, address, event));
         }
     }
 

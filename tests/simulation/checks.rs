@@ -7,6 +7,7 @@ use std::time::Duration;
 use lwm2mqtt::model::path::Path;
 use lwm2mqtt::model::value::Value;
 use lwm2mqtt::simulator::device::DeviceEvent;
+use lwm2mqtt::simulator::dtls::client::DtlsScript;
 use lwm2mqtt::simulator::script::DeviceScript;
 use lwm2mqtt::simulator::world::World;
 use serde_json::Value as Json;
@@ -84,6 +85,13 @@ impl Counters {
     pub(super) fn add_streamed(&mut self, world: &mut World, script: DeviceScript) -> SocketAddr {
         let endpoint = script.endpoint.clone();
         let address = world.add_streamed_device(script);
+        self.know(address, endpoint)
+    }
+
+    /// The same on DTLS.
+    pub(super) fn add_secure(&mut self, world: &mut World, script: DeviceScript, security: DtlsScript) -> SocketAddr {
+        let endpoint = script.endpoint.clone();
+        let address = world.add_secure_device(script, security);
         self.know(address, endpoint)
     }
 

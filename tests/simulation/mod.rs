@@ -18,6 +18,7 @@ mod power_cut;
 mod queue_mode;
 mod registration;
 mod reporting;
+mod security;
 mod store_failure;
 mod streams;
 
