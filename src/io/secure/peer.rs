@@ -42,7 +42,8 @@ pub fn certificate_identity(certificate: &X509Ref, trusted: bool) -> Option<Cert
         }
         subject.push_str(entry.object().nid().short_name().unwrap_or("?"));
         subject.push('=');
-        subject.push_str(&value);
+        // A name must not pass for further attributes.
+        subject.push_str(&escaped(&value));
         if entry.object().nid() == Nid::COMMONNAME {
             common_name = Some(value);
         }
@@ -60,6 +61,11 @@ pub fn certificate_identity(certificate: &X509Ref, trusted: bool) -> Option<Cert
         common_name,
         alternative_names,
     })
+}
+
+/// A value within a subject: a comma or backslash has a backslash before it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace(',', "\\,")
 }
 
 /// SHA-256 of a certificate's DER.
