@@ -216,6 +216,10 @@ impl Core {
                 demand(role, Role::Admin)?;
                 self.device_remove(body)
             }
+            "device/block" => {
+                demand(role, Role::Admin)?;
+                self.device_block(body)
+            }
             "reload" => {
                 demand(role, Role::Admin)?;
                 self.services().outputs.push_back(Output::Reload);
@@ -239,7 +243,7 @@ impl Core {
         self.key_of(device)
     }
 
-    fn device_options(&mut self, body: &Json) -> Result<Json, CommandError> {
+    pub(super) fn device_options(&mut self, body: &Json) -> Result<Json, CommandError> {
         let key = self.named_device(body)?;
         let name = text_change(body, "name")?;
         let label = text_change(body, "label")?;
@@ -314,19 +318,34 @@ impl Core {
         Ok(data)
     }
 
+    /// Forgets a device and what it came in by.
     fn device_remove(&mut self, body: &Json) -> Result<Json, CommandError> {
-        let key = self.named_device(body)?;
+        let name = body.get("device").and_then(Json::as_str);
+        let name = name.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "device is missing"))?;
         let (services, devices, _) = self.parts();
-        for end in devices.end_devices_of(key) {
-            devices.settle_commands(services, end);
-            if let Some(device) = devices.remove(services, end) {
+        let key = devices.key_of(name);
+        let endpoint = key.and_then(|key| devices.table.get(key)).map_or(name, |device| device.endpoint.as_str());
+        let endpoint = endpoint.to_owned();
+        let had_credential = services.remove_credentials_of(&endpoint);
+        if key.is_none() && !had_credential {
+            return Err(self.key_of(name).err().unwrap_or_else(|| CommandError::new(ErrorKind::UnknownDevice, name)));
+        }
+        if let Some(key) = key {
+            for end in devices.end_devices_of(key) {
+                devices.settle_commands(services, end);
+                if let Some(device) = devices.remove(services, end) {
+                    clear_retained(services, device.display_name());
+                }
+            }
+            devices.settle_commands(services, key);
+            if let Some(device) = devices.remove(services, key) {
                 clear_retained(services, device.display_name());
             }
         }
-        devices.settle_commands(services, key);
-        let Some(device) = devices.remove(services, key) else { return Ok(json!({})) };
-        clear_retained(services, device.display_name());
-        Ok(json!({ "endpoint": device.endpoint.as_str() }))
+        if had_credential {
+            devices.credentials_changed(services);
+        }
+        Ok(json!({ "endpoint": endpoint }))
     }
 }
 

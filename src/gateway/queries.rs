@@ -67,6 +67,22 @@ impl Core {
                 self.bridge_request(Asker::Api(request), &what, &body, role);
                 return None;
             }
+            Query::Credentials { search, scope, after, limit } => {
+                self.list_credentials(&search, scope, after.as_deref(), limit)
+            }
+            Query::Credential { scope, endpoint } => self.show_credential(scope, &endpoint),
+            Query::PutCredential(wish) => {
+                let answer = self.put_credential(*wish);
+                return self.answer_when_durable(request, answer);
+            }
+            Query::PutCredentials { wishes, all_or_nothing, dry_run } => {
+                let answer = self.put_credentials(wishes, all_or_nothing, dry_run);
+                return self.answer_when_durable(request, Ok(answer));
+            }
+            Query::RemoveCredential { scope, endpoint } => {
+                let answer = self.remove_credential(scope, &endpoint);
+                return self.answer_when_durable(request, answer);
+            }
             Query::Model { device } => {
                 let (services, devices, _) = self.parts();
                 match devices.key_of(&device).and_then(|key| devices.table.get(key)) {

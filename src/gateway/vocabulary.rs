@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::configuration::Role;
 use super::devices::observation::Target;
 use super::handshakes::{HandshakeInput, HandshakeOrder};
+pub use super::query::{DeviceView, Query};
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
 use crate::model::command::{CommandError, CommandResult};
@@ -296,145 +296,6 @@ pub enum SinkInput {
         response_topic: Option<String>,
         /// What the answer carries (MQTT 5).
         correlation: Option<Bytes>,
-    },
-}
-
-/// What an API caller may ask.
-#[derive(Clone, Debug)]
-pub enum Query {
-    /// A page of device records, by endpoint.
-    Devices {
-        /// Only those whose endpoint or name contains this.
-        search: String,
-        /// Only those after this endpoint.
-        after: Option<String>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// One device by name or endpoint.
-    Device {
-        /// Name or endpoint.
-        device: String,
-    },
-    /// Latest values of mapped keys.
-    Values {
-        /// Name or endpoint.
-        device: String,
-    },
-    /// Values that no rule took.
-    Unmapped {
-        /// Name or endpoint.
-        device: String,
-    },
-    /// Peers that were turned away.
-    Refused,
-    /// Opens (or with zero closes) the join window.
-    PermitJoin {
-        /// For how long.
-        duration: Duration,
-    },
-    /// Whether every part works.
-    Ready,
-    /// What is known of one device beyond its record.
-    View {
-        /// Name or endpoint.
-        device: String,
-        /// What to look at.
-        view: DeviceView,
-    },
-    /// Which objects have a definition, in which versions.
-    Objects,
-    /// The definition of an object.
-    Object {
-        /// Its id.
-        id: u16,
-        /// A version such as `1.1`, or `latest`.
-        version: String,
-    },
-    /// A page of commands, waiting ones and those that ended in the last day, the latest first.
-    Commands {
-        /// Only of this device: name or endpoint.
-        device: Option<String>,
-        /// Only those that stand so: `accepted`, `queued`, or a word of a terminal result.
-        status: Option<String>,
-        /// Only those after this one: `next` of the page before.
-        after: Option<String>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// How one command stands or ended.
-    CommandOf {
-        /// Its id.
-        id: String,
-        /// Name or endpoint, where several devices have a command of this id.
-        device: Option<String>,
-    },
-    /// Withdraws a waiting command, answered by [`Answer::Command`] with the result of that.
-    CancelCommand {
-        /// Its id.
-        id: String,
-        /// Name or endpoint, where several devices have a command of this id.
-        device: Option<String>,
-        /// What the caller may do.
-        role: Role,
-    },
-    /// A command as JSON (the same shape as over MQTT), answered by [`Answer::Command`] once or more.
-    Command {
-        /// Name or endpoint.
-        device: String,
-        /// The command.
-        body: serde_json::Value,
-        /// What the caller may do.
-        role: Role,
-    },
-    /// The registrations in force as Leshan's demo server tells them: an array of all, or the one of an endpoint.
-    Registrations {
-        /// Endpoint name, not the operator's name.
-        endpoint: Option<String>,
-    },
-    /// A request that no route of the gateway itself took: the mapping's own endpoints (`[[http]]`). Answered like
-    /// [`Query::Command`], by [`Answer::Body`] with a last known value, or by [`Answer::NoEndpoint`].
-    Own {
-        /// Method of HTTP.
-        method: String,
-        /// Path of the URL without its query, percent-encoded.
-        path: String,
-        /// The body; null if there was none.
-        body: serde_json::Value,
-        /// What the caller may do.
-        role: Role,
-    },
-    /// A request of the bridge, as over MQTT: `mapping/put`, `device/options`, `reload` and the like.
-    Bridge {
-        /// Which.
-        what: String,
-        /// Its fields.
-        body: serde_json::Value,
-        /// What the caller may do.
-        role: Role,
-    },
-    /// The object definitions that apply to a device, answered by [`Answer::Model`].
-    Model {
-        /// Name or endpoint.
-        device: String,
-    },
-}
-
-/// What of a device an API caller looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeviceView {
-    /// Desired keys with what is reported and the last attempt.
-    Twin,
-    /// What is observed, by which rule, and how that stands.
-    Observations,
-    /// What the mapping wants.
-    Plan,
-    /// Whether it is up, and if not, why.
-    Diagnosis,
-    /// Last known values.
-    Cached {
-        /// A path in numbers or names.
-        path: String,
     },
 }
 

@@ -8,6 +8,7 @@ pub mod address;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
+pub mod credential_proofs;
 pub mod dtls;
 mod dtls_handshake;
 pub mod files;

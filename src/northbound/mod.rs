@@ -2,6 +2,7 @@
 //! gateway's business.
 
 pub mod command_json;
+pub mod credential_json;
 pub mod layout;
 pub mod leshan;
 pub mod topic;

@@ -192,8 +192,25 @@ fn clients_object_definitions_and_the_server_are_told() {
     assert_eq!((status, text.as_str()), (400, "no registered client with id 'nobody'"));
     let (status, text) = leshan.request("GET", "/clients/nobody/3/0/0", "", "");
     assert_eq!((status, text.as_str()), (400, "no registered client with id 'nobody'"));
-    assert_eq!(leshan.request("PUT", "/security/clients/", "", "{}").0, 501);
+    assert_eq!(leshan.request("POST", "/bootstrap/ep", "", "{}").0, 501);
     assert_eq!(leshan.request("GET", "/clients", "Origin: http://elsewhere.example\r\n", "").0, 403);
+}
+
+#[test]
+fn credentials_are_stored_told_without_keys_and_removed() {
+    let (_broker, _gateway, leshan) = start("");
+    let psk = |endpoint: &str| {
+        let details = json!({ "identity": "i", "key": "00112233445566778899aabbccddeeff" });
+        json!({ "endpoint": endpoint, "tls": { "mode": "psk", "details": details } }).to_string()
+    };
+    assert_eq!(leshan.request("PUT", "/security/clients/", "", &psk("a")).0, 200);
+    let (status, text) = leshan.request("PUT", "/security/clients/", "", &psk("b"));
+    assert!(status == 400 && text.contains("'i' is in use"), "{status} {text}");
+    let told = json!([{ "endpoint": "a", "tls": { "mode": "psk", "details": { "identity": "i" } } }]);
+    assert_eq!(leshan.get("/security/clients"), told);
+    assert_eq!(leshan.request("DELETE", "/security/clients/a", "", "").0, 204);
+    assert_eq!(leshan.request("DELETE", "/security/clients/a", "", "").0, 404);
+    assert_eq!(leshan.get("/security/clients"), json!([]));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod checks;
 mod clock_jump;
 mod commands;
 mod composite_observe;
+mod credentials;
 mod end_devices;
 mod first_light;
 mod leshan_stream;

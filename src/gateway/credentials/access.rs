@@ -103,7 +103,10 @@ impl Credentials {
         let set = self.set(scope);
         match set.behind(who) {
             Behind::Entry(_) => true,
-            Behind::Trusted(certificate) => !names(certificate, CertificateName::Any).any(|name| set.is_blocked(name)),
+            Behind::Trusted(certificate) => {
+                let ended = |name: &str| set.is_blocked(name) || self.is_shut_out(set, name);
+                !names(certificate, CertificateName::Any).any(ended)
+            }
             Behind::Gone => false,
             // Nothing was proven, so nothing can have ended.
             Behind::Nothing => true,
@@ -144,6 +147,16 @@ impl Set {
             let counts = entry
                 .proofs()
                 .any(|(proof, generation)| generation == who.generation && Holder::of_proof(proof) == holder);
+            return if counts { Behind::Entry(entry) } else { Behind::Gone };
+        }
+        if let Some(holder) = Holder::of_common_name(&who.identity)
+            && let Some(entry) = self.holders.get(&holder).and_then(|name| self.entries.get(name))
+        {
+            // The handshakes look for whole subjects: to them nothing speaks of this certificate.
+            let counts = who.generation == 0
+                || entry
+                    .proofs()
+                    .any(|(proof, generation)| generation == who.generation && Holder::of_proof(proof) == holder);
             return if counts { Behind::Entry(entry) } else { Behind::Gone };
         }
         match &who.identity {

@@ -335,6 +335,12 @@ impl Services {
         true
     }
 
+    /// Removes what a name has in either scope; answers whether there was anything.
+    pub fn remove_credentials_of(&mut self, endpoint: &str) -> bool {
+        let server = self.remove_credential(Scope::Server, endpoint);
+        self.remove_credential(Scope::Bootstrap, endpoint) || server
+    }
+
     /// Does what is due: ends former proofs, and the time in which removed names may come again. Answers whether a proof
     /// ended.
     pub fn end_former_proofs(&mut self) -> bool {

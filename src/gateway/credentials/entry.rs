@@ -124,6 +124,15 @@ impl Holder {
             Identity::Anonymous => [None, None],
         }
     }
+
+    /// A trusted certificate by its common name alone: a credential that says no more than `CN=..` leaves the rest of
+    /// the subject open.
+    pub(super) fn of_common_name(identity: &Identity) -> Option<Self> {
+        let Identity::Certificate(certificate) = identity else { return None };
+        let common_name = certificate.common_name.as_ref().filter(|_| certificate.trusted)?;
+        let escaped = common_name.replace('\\', "\\\\").replace(',', "\\,");
+        Some(Self::Subject(format!("CN={escaped}").into()))
+    }
 }
 
 /// The key of a row: scope and name.
@@ -132,7 +141,7 @@ pub(super) fn row_key(scope: Scope, endpoint: &str) -> Vec<u8> {
 }
 
 /// The word of the interfaces.
-pub(super) const fn scope_word(scope: Scope) -> &'static str {
+pub const fn scope_word(scope: Scope) -> &'static str {
     match scope {
         Scope::Server => "server",
         Scope::Bootstrap => "bootstrap",

@@ -31,6 +31,8 @@ use crate::model::endpoint::Endpoint;
 use crate::model::time::{Instant, WallTime};
 use entry::{Entry, Holder, Pattern};
 
+pub use entry::scope_word;
+
 /// Credentials with a pattern of endpoint names, of each scope: every registration looks at all of them.
 pub const MAX_PATTERNS: usize = 1_000;
 
@@ -121,11 +123,19 @@ impl Credentials {
         self.set(scope).entries.values()
     }
 
-    /// Those of a scope whose names come after one, by name.
-    pub fn after<'a>(&'a self, scope: Scope, endpoint: &str) -> impl Iterator<Item = &'a Entry> + use<'a> {
-        use std::ops::Bound;
-        let first = (Bound::Excluded(endpoint), Bound::Unbounded);
-        self.set(scope).entries.range::<str, _>(first).map(|(_, entry)| entry)
+    /// Those of a scope from a name on, by name.
+    pub fn iter_from<'a>(
+        &'a self,
+        scope: Scope,
+        first: std::ops::Bound<&str>,
+    ) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        self.set(scope).entries.range::<str, _>((first, std::ops::Bound::Unbounded)).map(|(_, entry)| entry)
+    }
+
+    /// The operator's name and the tags that a device has from its credential when it becomes known.
+    pub fn name_and_tags_of(&self, endpoint: &str) -> (Option<&str>, &[String]) {
+        let of = |scope| self.get(scope, endpoint).map(|entry| (entry.name.as_deref(), entry.tags.as_slice()));
+        of(Scope::Server).or_else(|| of(Scope::Bootstrap)).unwrap_or_default()
     }
 }
 

@@ -341,6 +341,32 @@ fn a_certificate_is_found_by_its_pin_and_then_by_its_subject() {
 }
 
 #[test]
+fn a_subject_of_a_common_name_alone_fits_whatever_else_the_certificate_says() {
+    let mut world = World::default();
+    world.put(wish("a", Means::Proof(Proof::Subject { subject: "CN=a".into() }))).unwrap();
+    let identity = |trusted| {
+        Identity::Certificate(Arc::new(CertificateIdentity {
+            fingerprint: [9; 32],
+            trusted,
+            subject: "CN=a, O=ACME".to_owned(),
+            common_name: Some("a".to_owned()),
+            alternative_names: Vec::new(),
+        }))
+    };
+    let who = Authenticated { identity: identity(true), generation: 0 };
+    assert_eq!(world.access(&who, "a"), "in");
+    assert!(world.table.is_current(SERVER, &who));
+    let untrusted = Authenticated { identity: identity(false), generation: 0 };
+    assert_eq!(world.access(&untrusted, "a"), "credential_gone");
+    world.put(wish("b", Means::Proof(Proof::Subject { subject: "CN=a, O=ACME".into() }))).unwrap();
+    assert_eq!(world.access(&who, "a"), "credential_gone", "the whole subject is found first");
+    world.remove("b");
+    world.remove("a");
+    assert!(!world.table.is_current(SERVER, &who));
+    assert_eq!(world.access(&who, "a"), "credential_removed");
+}
+
+#[test]
 fn who_showed_nothing_has_nothing_to_lose_and_opens_nothing() {
     let world = World::default();
     let who = Authenticated { identity: Identity::Anonymous, generation: 0 };

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::model::command::{CommandError, ErrorKind};
 use crate::northbound::command_json::FIELDS;
+use crate::northbound::credential_json;
 
 /// An answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +119,12 @@ const FURTHER_FIELDS: [&str; 10] =
 /// The field that a message is about: by convention of the core its first word, where that is a field.
 fn field_named(message: &str) -> Option<Cow<'static, str>> {
     let word = message.split([' ', ':', '.']).next().unwrap_or_default();
-    FIELDS.iter().chain(&FURTHER_FIELDS).find(|field| **field == word).map(|field| Cow::Borrowed(*field))
+    FIELDS
+        .iter()
+        .chain(&FURTHER_FIELDS)
+        .chain(&credential_json::FIELDS)
+        .find(|field| **field == word)
+        .map(|field| Cow::Borrowed(*field))
 }
 
 #[cfg(test)]

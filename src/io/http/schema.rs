@@ -447,3 +447,147 @@ pub(super) struct ResourceDefinition {
     range: String,
     unit: String,
 }
+
+/// Which server a credential opens.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum CredentialScope {
+    Server,
+    Bootstrap,
+}
+
+/// What a credential is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum CredentialMode {
+    Psk,
+    Rpk,
+    X509,
+    Nosec,
+    Blocked,
+}
+
+/// How the text of a key is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum KeyFormat {
+    Hex,
+    Base64,
+    Text,
+}
+
+/// A credential to put.
+#[derive(ToSchema)]
+pub(super) struct CredentialRequest {
+    /// Needed in a list; else the address says it.
+    #[schema(nullable = false)]
+    endpoint: Option<String>,
+    mode: CredentialMode,
+    #[schema(nullable = false)]
+    scope: Option<CredentialScope>,
+    /// psk: up to 255 bytes; absent: the endpoint name.
+    identity: Option<String>,
+    /// psk: an identity that is no text.
+    identity_hex: Option<String>,
+    /// psk: 1 to 64 bytes; null: the gateway makes one and tells it once.
+    key: Option<String>,
+    key_format: Option<KeyFormat>,
+    /// rpk: SubjectPublicKeyInfo, base64 of its DER, or PEM.
+    #[schema(nullable = false)]
+    public_key: Option<String>,
+    /// x509: the subject of a certificate of a trusted authority, such as CN=node-1.
+    #[schema(nullable = false)]
+    subject: Option<String>,
+    /// x509: one certificate and no other, PEM.
+    #[schema(nullable = false)]
+    certificate: Option<String>,
+    /// Glob of further endpoint names that it opens.
+    endpoints: Option<String>,
+    /// How long the proof before stays valid.
+    keep_old: Option<String>,
+    /// The name of the device, for when it is known.
+    name: Option<String>,
+    tags: Option<Vec<String>>,
+}
+
+/// A credential, without what is secret.
+#[derive(ToSchema)]
+pub(super) struct Credential {
+    endpoint: String,
+    scope: CredentialScope,
+    mode: CredentialMode,
+    #[schema(nullable = false)]
+    identity: Option<String>,
+    #[schema(nullable = false)]
+    identity_hex: Option<String>,
+    #[schema(nullable = false)]
+    public_key: Option<String>,
+    #[schema(nullable = false)]
+    subject: Option<String>,
+    /// SHA-256 of the certificate.
+    #[schema(nullable = false)]
+    fingerprint: Option<String>,
+    endpoints: Option<String>,
+    created_at: i64,
+    changed_at: i64,
+    /// When a device registered by its newest proof last.
+    last_used_at: Option<i64>,
+    name: Option<String>,
+    tags: Vec<String>,
+    #[schema(nullable = false)]
+    old: Option<FormerProof>,
+}
+
+/// The proof before, while it is valid.
+#[derive(ToSchema)]
+pub(super) struct FormerProof {
+    mode: CredentialMode,
+    until: i64,
+}
+
+/// A credential that was put.
+#[derive(ToSchema)]
+pub(super) struct PutCredential {
+    endpoint: String,
+    scope: CredentialScope,
+    mode: CredentialMode,
+    created: bool,
+    /// The key that was made, in hex.
+    #[schema(nullable = false)]
+    key: Option<String>,
+}
+
+/// What became of each credential of a list, in its order.
+#[derive(ToSchema)]
+pub(super) struct CredentialResults {
+    items: Vec<CredentialResult>,
+    created: u64,
+    changed: u64,
+    failed: u64,
+    dry_run: bool,
+}
+
+/// What became of a credential.
+#[derive(ToSchema)]
+pub(super) struct CredentialResult {
+    #[schema(nullable = false)]
+    endpoint: Option<String>,
+    #[schema(nullable = false)]
+    scope: Option<CredentialScope>,
+    status: CredentialStatus,
+    /// The key that was made, in hex.
+    #[schema(nullable = false)]
+    key: Option<String>,
+    #[schema(nullable = false)]
+    error: Option<ErrorDetail>,
+}
+
+/// `not_taken`: it is right, but others were wrong.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum CredentialStatus {
+    Created,
+    Changed,
+    Failed,
+    NotTaken,
+}

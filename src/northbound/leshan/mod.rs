@@ -19,6 +19,7 @@ mod registration;
 mod reply;
 mod request;
 mod route;
+mod security;
 mod specification;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use registration::Registration;
 pub use reply::{Reply, delayed, delayed_response, reply};
 pub use request::{LeshanCommand, Parameters, command};
 pub use route::{DeviceRequest, Route, Wanted, route};
+pub use security::{credential_of, security_info};
 pub use specification::specifications;
 
 /// What is told in place of an answer: a status of HTTP and a line of text.

@@ -24,6 +24,13 @@ pub enum Route {
     Events,
     /// The credentials that are stored.
     Credentials,
+    /// Puts a credential.
+    PutCredential,
+    /// Removes a credential.
+    RemoveCredential {
+        /// Endpoint name.
+        endpoint: String,
+    },
     /// Our own key or certificate.
     OwnSecurity,
     /// Where devices may connect.
@@ -111,7 +118,10 @@ pub fn route(method: &str, path: &str) -> Result<Route, Refusal> {
         ("security", "GET", ["clients"]) => Ok(Route::Credentials),
         ("security" | "server", "GET", ["server" | "security"]) => Ok(Route::OwnSecurity),
         ("server", "GET", ["endpoint"]) => Ok(Route::OwnEndpoints),
-        ("security", _, ["clients", ..]) => Err(not_served("credentials are not served by this version")),
+        ("security", "PUT", ["clients"]) => Ok(Route::PutCredential),
+        ("security", "DELETE", ["clients", endpoint]) => {
+            Ok(Route::RemoveCredential { endpoint: (*endpoint).to_owned() })
+        }
         ("bootstrap", ..) => Err(not_served("the bootstrap server is not served by this version")),
         ("objectspecs" | "event" | "security" | "server", "GET", _) => Err(invalid()),
         ("objectspecs" | "event" | "security" | "server", ..) => {

@@ -322,12 +322,16 @@ fn routes_that_lead_nowhere_have_their_status() {
         ("PATCH", "/api/clients/ep/3/0", 405),
         ("POST", "/api/event", 405),
         ("GET", "/api/objectspecs", 400),
-        ("PUT", "/api/security/clients/", 501),
-        ("DELETE", "/api/security/clients/ep", 501),
+        ("POST", "/api/security/clients", 405),
+        ("DELETE", "/api/security/clients", 405),
+        ("GET", "/api/security/clients/ep", 400),
         ("POST", "/api/bootstrap/ep", 501),
     ] {
         assert_eq!(route(method, path).unwrap_err().status, status, "{method} {path}");
     }
+    assert_eq!(route("PUT", "/api/security/clients/"), Ok(Route::PutCredential));
+    let removal = Route::RemoveCredential { endpoint: "a/b".to_owned() };
+    assert_eq!(route("DELETE", "/api/security/clients/a%2Fb"), Ok(removal));
     for (path, expected) in [
         ("/api/clients", Route::Clients),
         ("/api/clients/", Route::Clients),

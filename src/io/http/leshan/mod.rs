@@ -14,6 +14,7 @@
 
 mod later;
 mod requests;
+mod security;
 mod stream;
 
 pub(super) use later::Later;

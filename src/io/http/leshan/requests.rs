@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::later::Promised;
-use super::{Leshan, stream};
+use super::{Leshan, security, stream};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
@@ -36,7 +36,7 @@ impl Known {
 }
 
 /// What ends a request early.
-enum Early {
+pub(super) enum Early {
     /// In Leshan's words.
     Refused(Refusal),
     /// The gateway's own reasons: bounds, tokens, stopping.
@@ -83,7 +83,9 @@ async fn answer(leshan: &Leshan, request: Request) -> Result<Response, Early> {
             Json(specifications(&known.types())).into_response()
         }
         Route::Events => stream::follow(&leshan.api, caller, &parameters).await?,
-        Route::Credentials => Json(json!([])).into_response(),
+        Route::Credentials => security::list(leshan, caller).await?,
+        Route::PutCredential => security::put(leshan, caller, request).await?,
+        Route::RemoveCredential { endpoint } => security::remove(leshan, caller, endpoint).await?,
         Route::OwnSecurity => Json(json!({})).into_response(),
         Route::OwnEndpoints => Json((*leshan.endpoints).clone()).into_response(),
         Route::Device(asked) => device(leshan, caller, asked, &parameters, request).await?,

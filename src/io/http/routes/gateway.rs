@@ -21,7 +21,7 @@ use crate::io::http::schema::{
 use crate::model::units::parse_duration;
 
 /// Everything there is, by name.
-pub(super) const LINKS: [(&str, &str); 32] = [
+pub(super) const LINKS: [(&str, &str); 34] = [
     ("devices", "/api/v1/devices"),
     ("device", "/api/v1/devices/{device}"),
     ("resources", "/api/v1/devices/{device}/resources/{path}"),
@@ -40,6 +40,8 @@ pub(super) const LINKS: [(&str, &str); 32] = [
     ("refused", "/api/v1/refused"),
     ("permit_join", "/api/v1/permit_join"),
     ("events", "/api/v1/events"),
+    ("credentials", "/api/v1/credentials"),
+    ("credential", "/api/v1/credentials/{endpoint}"),
     ("mappings", "/api/v1/mappings"),
     ("mapping", "/api/v1/mappings/{file}"),
     ("models", "/api/v1/models"),

@@ -1,6 +1,7 @@
 //! Paths, methods, parameters: what can be asked, by subject.
 
 mod commands;
+mod credentials;
 mod devices;
 mod events;
 mod files;
@@ -118,6 +119,8 @@ pub(super) fn router(api: Api, access: Access) -> Router {
             resources::create_or_execute,
             resources::delete
         ))
+        .routes(routes!(credentials::list, credentials::put_many))
+        .routes(routes!(credentials::one, credentials::put, credentials::remove))
         .routes(routes!(events::follow))
         .routes(routes!(trace::follow))
         .routes(routes!(files::list_mappings))

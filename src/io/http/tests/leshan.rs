@@ -95,7 +95,7 @@ fn unknown_clients_are_400_and_what_is_not_served_is_501() {
         let response = get(address, path);
         assert_eq!((response.status, response.body.as_str()), (400, "no registered client with id 'x'"), "{path}");
     }
-    assert_eq!(request(address, "PUT", "/api/security/clients/", Some("{}")).unwrap().status, 501);
+    assert_eq!(request(address, "PUT", "/api/bootstrap/ep", Some("{}")).unwrap().status, 501);
     assert_eq!(get(address, "/api/v1/devices").status, 404, "the own API is elsewhere");
     assert_eq!(get(address, "/healthz").status, 404);
     server.stop();

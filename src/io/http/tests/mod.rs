@@ -4,6 +4,7 @@ mod access;
 mod api_client;
 mod client;
 mod commands;
+mod credentials;
 mod events;
 mod leshan;
 mod own;
