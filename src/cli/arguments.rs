@@ -84,14 +84,14 @@ pub enum DeviceCommand {
     Write(WriteArguments),
     /// Execute a resource.
     Execute(ExecuteArguments),
-    /// Forget a device.
+    /// Forget a device and its credential, or lift a block.
     Remove(OneDeviceArguments),
-    /// Add credentials for a device.
-    Add(LaterArguments),
+    /// Give a device a credential; a key that is made is told once.
+    Add(AddArguments),
     /// Refuse a device from now on.
-    Block(LaterArguments),
-    /// Add the credentials of many devices.
-    Import(LaterArguments),
+    Block(BlockArguments),
+    /// Give many devices credentials, from a file.
+    Import(ImportArguments),
 }
 
 /// `device list`.
@@ -164,12 +164,146 @@ pub struct ExecuteArguments {
     pub arguments: Option<String>,
 }
 
-/// What a command takes that is still to come.
+/// `device add`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct LaterArguments {
-    /// Whatever it will take
-    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub arguments: Vec<String>,
+pub struct AddArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Its endpoint name
+    #[arg(value_name = "EP")]
+    pub endpoint: String,
+    /// What the credential is.
+    #[command(flatten)]
+    pub means: MeansArguments,
+    /// Identity of the pre-shared key [default: the endpoint name]
+    #[arg(long, value_name = "I", conflicts_with_all = ["identity_hex", "rpk", "x509", "subject", "nosec"])]
+    pub identity: Option<String>,
+    /// Identity that is no text, hexadecimal
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["rpk", "x509", "subject", "nosec"])]
+    pub identity_hex: Option<String>,
+    /// File with the key, - for standard input [default: $LWM2MQTT_DEVICE_KEY, else one is made and told once]
+    #[arg(long, value_name = "F", conflicts_with_all = ["rpk", "x509", "subject", "nosec"])]
+    pub key_file: Option<PathBuf>,
+    /// How the key is written [default: hex]
+    #[arg(long, value_name = "FORMAT", value_enum, conflicts_with_all = ["rpk", "x509", "subject", "nosec"])]
+    pub key_format: Option<KeyFormatArgument>,
+    /// Which server it opens [default: server]
+    #[arg(long, value_name = "SCOPE", value_enum)]
+    pub scope: Option<ScopeArgument>,
+    /// Further endpoint names that it opens, such as nrf-*
+    #[arg(long, value_name = "GLOB")]
+    pub endpoints: Option<String>,
+    /// How long the proof before stays valid, such as 24h
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub keep_old: Option<Duration>,
+    /// Name of the device
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Tag of the device; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Draw a QR code of a key that is made, even if the output is no terminal
+    #[arg(long)]
+    pub qr: bool,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a credential is.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[group(required = true, multiple = false)]
+pub struct MeansArguments {
+    /// A pre-shared key
+    #[arg(long)]
+    pub psk: bool,
+    /// A raw public key: file with it in PEM or base64
+    #[arg(long, value_name = "FILE")]
+    pub rpk: Option<PathBuf>,
+    /// This certificate and no other: PEM file
+    #[arg(long, value_name = "FILE")]
+    pub x509: Option<PathBuf>,
+    /// Subject of a certificate of a trusted authority, such as CN=node-1
+    #[arg(long, value_name = "S")]
+    pub subject: Option<String>,
+    /// No proof at all
+    #[arg(long)]
+    pub nosec: bool,
+}
+
+/// How the text of a key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyFormatArgument {
+    /// Hexadecimal
+    Hex,
+    /// Base64
+    Base64,
+    /// The text is the key
+    Text,
+}
+
+impl KeyFormatArgument {
+    /// The word of the interfaces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hex => "hex",
+            Self::Base64 => "base64",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// Which server a credential opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeArgument {
+    /// The LwM2M server
+    Server,
+    /// The bootstrap server
+    Bootstrap,
+}
+
+impl ScopeArgument {
+    /// The word of the interfaces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Bootstrap => "bootstrap",
+        }
+    }
+}
+
+/// `device block`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct BlockArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Its name or endpoint name, known or not
+    #[arg(value_name = "D")]
+    pub device: String,
+    /// Which server refuses it [default: server]
+    #[arg(long, value_name = "SCOPE", value_enum)]
+    pub scope: Option<ScopeArgument>,
+}
+
+/// `device import`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ImportArguments {
+    /// How the gateway is reached.
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// CSV with the columns endpoint,mode,identity,key,key_format,name,tags,scope, or JSON; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Put none unless all are right
+    #[arg(long)]
+    pub all_or_nothing: bool,
+    /// Answer with what became of each as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `trace`.

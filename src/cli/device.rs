@@ -7,6 +7,8 @@ use serde_json::{Value as Json, json};
 use super::arguments::{
     DeviceCommand, DeviceListArguments, ExecuteArguments, OneDeviceArguments, ResourceArguments, WriteArguments,
 };
+use super::device_credentials::{add, block};
+use super::device_import::import;
 use super::gateway_api::{Gateway, NoAnswer, device_path, encode_segment, refused};
 use super::{Ending, Terminal};
 use crate::config::Sources;
@@ -31,12 +33,9 @@ pub(super) fn device(
         DeviceCommand::Read(arguments) => read(arguments, sources, terminal),
         DeviceCommand::Write(arguments) => write(arguments, sources, terminal),
         DeviceCommand::Execute(arguments) => execute(arguments, sources, terminal),
-        DeviceCommand::Add(_) | DeviceCommand::Block(_) | DeviceCommand::Import(_) => {
-            terminal.complain(
-                "error: not yet: this version keeps no credentials, so that no device can be added or blocked",
-            )?;
-            return Ok(Ending::Failed);
-        }
+        DeviceCommand::Add(arguments) => add(arguments, sources, terminal),
+        DeviceCommand::Block(arguments) => block(arguments, sources, terminal),
+        DeviceCommand::Import(arguments) => import(arguments, sources, terminal),
     };
     match done {
         Ok(ending) => ending,

@@ -5,8 +5,11 @@
 
 pub mod arguments;
 mod check;
+mod csv;
 mod decode;
 mod device;
+mod device_credentials;
+mod device_import;
 mod explain;
 mod explanation;
 mod gateway_api;
@@ -52,6 +55,8 @@ impl From<Ending> for ExitCode {
 struct Terminal<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
+    /// Whether what is said is seen at once.
+    interactive: bool,
 }
 
 impl Terminal<'_> {
@@ -76,7 +81,8 @@ impl Terminal<'_> {
 pub fn run() -> ExitCode {
     // Not locked: the gateway's other threads write log lines meanwhile.
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    let mut terminal = Terminal { out: &mut out, err: &mut err };
+    let interactive = io::IsTerminal::is_terminal(&out);
+    let mut terminal = Terminal { out: &mut out, err: &mut err, interactive };
     with_sources(|sources| run_with(std::env::args_os(), sources, &mut terminal)).into()
 }
 

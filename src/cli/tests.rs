@@ -40,7 +40,7 @@ fn run_with_variables(files: &[(&str, &str)], variables: BTreeMap<String, String
     };
     let sources = Sources { read_text: &read_text, list_folder: &list_folder, variables, host_name: "gate".to_owned() };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut terminal = Terminal { out: &mut out, err: &mut err };
+    let mut terminal = Terminal { out: &mut out, err: &mut err, interactive: false };
     let arguments = std::iter::once("lwm2mqtt").chain(line.iter().copied()).map(OsString::from);
     let ending = run_with(arguments, &sources, &mut terminal);
     Ran { ending, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }

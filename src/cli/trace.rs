@@ -131,7 +131,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut bytes = Vec::new();
         let mut capture = Some(Capture::begin(&mut bytes).unwrap());
-        let mut terminal = Terminal { out: &mut out, err: &mut err };
+        let mut terminal = Terminal { out: &mut out, err: &mut err, interactive: false };
         for direction in ["in", "out"] {
             let event = ServerSentEvent { kind: "trace".to_owned(), data: line(direction).to_string() };
             tell(&event, false, &mut capture, &mut terminal).unwrap();

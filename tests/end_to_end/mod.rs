@@ -8,6 +8,7 @@ mod broker_outage;
 mod broker_tls;
 mod coap_tcp;
 mod command_line;
+mod credentials;
 mod daemon;
 mod documented_commands;
 mod fleet;
