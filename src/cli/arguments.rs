@@ -394,7 +394,7 @@ pub struct DemoArguments {
 /// `simulate`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct SimulateArguments {
-    /// The server: coap://HOST[:PORT] or coap+tcp://HOST[:PORT]
+    /// The server: coap://HOST[:PORT], coap+tcp://HOST[:PORT] or coaps+tcp://HOST[:PORT]
     #[arg(long, value_name = "URI")]
     pub server: String,
     /// Simulated devices
@@ -409,6 +409,10 @@ pub struct SimulateArguments {
     /// Start of the PSK identities and endpoint names
     #[arg(long, value_name = "TEXT")]
     pub psk_prefix: Option<String>,
+    /// File with the secret of the pre-shared keys; each key is HMAC-SHA-256 of the identity under it [default: the first
+    /// 16 bytes of SHA-256 of the identity]
+    #[arg(long, value_name = "FILE")]
+    pub psk_key_file: Option<PathBuf>,
     /// Registrations started in a second; 0: all at once
     #[arg(long, value_name = "N")]
     pub registrations_per_second: Option<u32>,

@@ -41,6 +41,7 @@ pub(super) fn simulate(arguments: &SimulateArguments, terminal: &mut Terminal<'_
         interval: arguments.interval,
         duration: arguments.seconds.map(Duration::from_secs),
         endpoint_prefix: arguments.psk_prefix.clone(),
+        psk_key_file: arguments.psk_key_file.clone(),
         registrations_per_second: arguments.registrations_per_second.map(f64::from),
         kind: match arguments.kind {
             SimulatedKind::Mixed => DeviceKind::Mixed,

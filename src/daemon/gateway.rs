@@ -26,6 +26,7 @@ use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
 use crate::io::tcp::TcpConnections;
+use crate::io::tls::TlsThread;
 use crate::io::udp::UdpListener;
 use crate::model::time::Instant;
 use crate::northbound::layout::native;
@@ -43,7 +44,7 @@ pub struct Gateway {
     http: Option<HttpServer>,
     inputs: InputSender,
     shell: ShellHandle,
-    /// Where devices reach it: UDP first, then TCP.
+    /// Where devices reach it, in the order of the configuration: datagrams first, then connections.
     pub lwm2m_addresses: Vec<SocketAddr>,
     /// The same as URIs.
     pub lwm2m_uris: Vec<String>,
@@ -84,7 +85,8 @@ impl Gateway {
         }
         let mut identity = if settings.lwm2m.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
         let handshakes = start_handshakes(settings, identity.as_mut(), &inputs)?;
-        let (listeners, tcp) = listen_all(settings, &inputs)?;
+        let Listening { udp: listeners, tcp, tls: tls_sockets } = listen_all(settings, &inputs)?;
+        let tls = start_tls(tls_sockets, identity.as_mut(), &tcp, &inputs)?;
         let lwm2m_addresses: Vec<SocketAddr> =
             listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
         configuration.listeners = lwm2m_addresses
@@ -143,6 +145,7 @@ impl Gateway {
             listeners,
             handshakes,
             tcp,
+            tls,
             store,
             sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
             sinks: ports,
@@ -210,20 +213,44 @@ fn start_handshakes(
     Ok(Some(thread))
 }
 
-fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<(Vec<UdpListener>, TcpConnections), String> {
-    let (mut udp, mut tcp) = (Vec::new(), TcpConnections::new(settings.limits.max_transfer_bytes));
+/// The thread of TLS, if a listener needs one.
+fn start_tls(
+    sockets: Vec<(u16, std::net::TcpListener)>,
+    identity: Option<&mut IdentityKeeper>,
+    tcp: &TcpConnections,
+    inputs: &InputSender,
+) -> Result<Option<TlsThread>, String> {
+    let Some(identity) = identity.filter(|_| !sockets.is_empty()) else { return Ok(None) };
+    let thread = TlsThread::start(sockets, identity.identity(), &tcp.acceptor(), inputs)
+        .map_err(|error| format!("the thread of TLS: {error}"))?;
+    identity.subscribe(thread.identity_setter());
+    Ok(Some(thread))
+}
+
+/// All sockets of the LwM2M server.
+struct Listening {
+    udp: Vec<UdpListener>,
+    tcp: TcpConnections,
+    /// For the thread that shakes hands, with their positions.
+    tls: Vec<(u16, std::net::TcpListener)>,
+}
+
+fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<Listening, String> {
+    let tcp = TcpConnections::new(settings.limits.max_transfer_bytes);
+    let mut listening = Listening { udp: Vec::new(), tcp, tls: Vec::new() };
     for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
         let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
+        let Listening { udp, tcp, tls } = &mut listening;
         match transport {
             device::Transport::Udp | device::Transport::Dtls => {
                 udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?);
             }
-            device::Transport::Tls => return Err(failed(&"not yet served")),
             device::Transport::Tcp => tcp.listen(index, address, inputs.clone()).map_err(|error| failed(&error))?,
+            device::Transport::Tls => tls.push((index, tcp.bind("tls", address).map_err(|error| failed(&error))?)),
         }
     }
-    Ok((udp, tcp))
+    Ok(listening)
 }
 
 fn http_configuration(settings: &HttpSettings, lwm2m: &[SocketAddr]) -> HttpConfiguration {

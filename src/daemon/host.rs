@@ -26,6 +26,7 @@ use crate::io::http::{EventSender, StreamEvent, TraceLine, TraceSender};
 use crate::io::mqtt::{MqttHandle, MqttOrder};
 use crate::io::store::StoreHandle;
 use crate::io::tcp::TcpConnections;
+use crate::io::tls::TlsThread;
 use crate::io::udp::UdpListener;
 use crate::northbound::leshan;
 
@@ -66,6 +67,8 @@ pub struct Host {
     pub handshakes: Option<HandshakeThread>,
     /// Connections, whose listeners come after those.
     pub tcp: TcpConnections,
+    /// Connections over TLS, if there are such listeners; their orders go through `tcp`.
+    pub tls: Option<TlsThread>,
     /// The store.
     pub store: StoreHandle,
     /// Sinks, in the order of the configuration.
@@ -174,6 +177,9 @@ impl Host {
                     }
                 }
                 Output::Handshake(order) => {
+                    if let Some(tls) = &mut self.tls {
+                        tls.order(&order);
+                    }
                     let taken = self.handshakes.as_mut().is_none_or(|handshakes| handshakes.order(order));
                     if !taken {
                         self.metrics.record(&Occurrence::BoundReached("handshake_orders"), &self.sink_names);
@@ -286,6 +292,9 @@ impl Host {
         }
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.flush();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.flush();
         }
         let events = std::mem::take(&mut turn.events);
         if let Some(streams) = &self.events

@@ -1,20 +1,25 @@
 //! `lwm2mqtt simulate`: a fleet of simulated devices against any LwM2M server.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::gateway::configuration::Transport;
+use crate::io::files;
 use crate::io::fleet::{FleetConfiguration, run_fleet_until};
+use crate::model::credential::SecretBytes;
 use crate::simulator::scripts::DeviceKind;
 use crate::simulator::statistics::FleetReport;
 
 /// The default port of `coap://` and `coap+tcp://`.
 const COAP_PORT: u16 = 5683;
+/// That of their secure forms.
+const COAPS_PORT: u16 = 5684;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    /// `coap://HOST[:PORT]` or `coap+tcp://HOST[:PORT]`.
+    /// `coap://HOST[:PORT]`, `coap+tcp://HOST[:PORT]` or `coaps+tcp://HOST[:PORT]`.
     pub server: String,
     /// Number of devices.
     pub devices: u32,
@@ -22,8 +27,10 @@ pub struct Simulation {
     pub interval: Duration,
     /// Length of the run; `None`: until Ctrl-C.
     pub duration: Option<Duration>,
-    /// Start of the endpoint names.
+    /// Start of the endpoint names, which are the identities of pre-shared keys too.
     pub endpoint_prefix: Option<String>,
+    /// File with the secret that the pre-shared keys come from; `None`: keys that anybody can compute.
+    pub psk_key_file: Option<PathBuf>,
     /// Registrations started in a second; `None`: the fleet's own pace.
     pub registrations_per_second: Option<f64>,
     /// What the devices are.
@@ -41,6 +48,7 @@ pub fn simulate(simulation: &Simulation) -> Result<FleetReport, String> {
     configuration.interval = simulation.interval;
     configuration.duration = simulation.duration;
     configuration.kind = simulation.kind;
+    configuration.psk_secret = simulation.psk_key_file.as_deref().map(read_secret).transpose()?;
     if let Some(prefix) = &simulation.endpoint_prefix {
         configuration.endpoint_prefix.clone_from(prefix);
     }
@@ -61,21 +69,31 @@ pub fn simulate(simulation: &Simulation) -> Result<FleetReport, String> {
     })
 }
 
+/// The text of a file without its line end, like every secret in a file.
+fn read_secret(file: &Path) -> Result<SecretBytes, String> {
+    let text = files::read_text(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{} is empty", file.display())),
+        secret => Ok(SecretBytes::new(secret.as_bytes())),
+    }
+}
+
 fn server_address(uri: &str) -> Result<(Transport, SocketAddr), String> {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return Err(format!("'{uri}' is no server address; write it like coap://127.0.0.1:5683"));
     };
-    let transports = [Transport::Udp, Transport::Tcp];
+    let transports = [Transport::Udp, Transport::Tcp, Transport::Tls];
     let Some(transport) = transports.into_iter().find(|transport| transport.scheme() == scheme) else {
-        return Err(format!("{scheme}:// is not served by this version; use coap:// or coap+tcp://"));
+        return Err(format!("{scheme}:// is not served by this version; use coap://, coap+tcp:// or coaps+tcp://"));
     };
+    let port = if transport.is_secure() { COAPS_PORT } else { COAP_PORT };
     let authority = rest.split('/').next().unwrap_or_default();
     let has_port = authority.rsplit_once(':').is_some_and(|(host, port)| {
         !port.is_empty()
             && port.bytes().all(|byte| byte.is_ascii_digit())
             && (!host.contains(':') || host.ends_with(']'))
     });
-    let with_port = if has_port { authority.to_owned() } else { format!("{authority}:{COAP_PORT}") };
+    let with_port = if has_port { authority.to_owned() } else { format!("{authority}:{port}") };
     let mut found = with_port.to_socket_addrs().map_err(|error| format!("'{authority}': {error}"))?;
     let address = found.next().ok_or_else(|| format!("'{authority}' has no address"))?;
     Ok((transport, address))
@@ -93,6 +111,7 @@ mod tests {
             ("coap://[::1]", Transport::Udp, "[::1]:5683"),
             ("coap+tcp://[::1]:77", Transport::Tcp, "[::1]:77"),
             ("coap+tcp://127.0.0.1", Transport::Tcp, "127.0.0.1:5683"),
+            ("coaps+tcp://127.0.0.1", Transport::Tls, "127.0.0.1:5684"),
         ] {
             assert_eq!(server_address(uri), Ok((transport, address.parse().unwrap())), "{uri}");
         }

@@ -193,7 +193,7 @@ pub struct Established {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeFailure {
     /// For counters: `unknown_identity`, `wrong_key`, `no_common_suite`, `bad_certificate`, `expired_certificate`,
-    /// `no_certificate`, `unknown_public_key`, `alert`, `protocol`.
+    /// `no_certificate`, `unknown_public_key`, `alert`, `protocol`; over TLS also `timeout` and `gave_way`.
     pub word: &'static str,
     /// For the operator, with what was offered.
     pub detail: String,

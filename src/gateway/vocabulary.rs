@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::devices::observation::Target;
-use super::handshakes::{HandshakeInput, HandshakeOrder};
+use super::handshakes::{HandshakeFailure, HandshakeInput, HandshakeOrder};
 pub use super::query::{DeviceView, Query};
 use super::store::{RetainedRow, SpoolRow, StoreBatch, StoreSequence};
 use crate::mapping::Plan;
@@ -122,6 +122,8 @@ pub enum StreamInput {
         /// Who it proved to be, over TLS.
         identity: Option<Box<Authenticated>>,
     },
+    /// A peer did not prove who it is: its connection is closed already, and nothing else is told of it.
+    Refused(Box<HandshakeFailure>),
     /// Bytes arrived, in order.
     Bytes(Vec<u8>),
     /// It is gone, unless the core had it closed.

@@ -23,6 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openssl::error::ErrorStack;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -30,10 +31,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use super::stream_fleet::{StreamTask, open_socket};
+use super::stream_fleet::{StreamSecurity, StreamTask, Tls, open_socket};
 use crate::gateway::configuration::Transport;
+use crate::model::credential::SecretBytes;
 use crate::model::time::Instant;
-use crate::simulator::fleet::{Fleet, FleetPlan};
+use crate::simulator::fleet::{Fleet, FleetPlan, endpoint_name};
+use crate::simulator::psk;
 use crate::simulator::scripts::DeviceKind;
 use crate::simulator::statistics::{FleetReport, FleetStatistics};
 
@@ -69,6 +72,8 @@ pub struct FleetConfiguration {
     pub kind: DeviceKind,
     /// What carries their messages.
     pub transport: Transport,
+    /// Secret that the pre-shared keys come from ([`psk::key`]); `None`: those that anybody can compute.
+    pub psk_secret: Option<SecretBytes>,
     /// Lifetime of each registration in seconds.
     pub lifetime_secs: u32,
     /// Whether the devices de-register at the end.
@@ -90,6 +95,7 @@ impl FleetConfiguration {
             registrations_per_second: 500.0,
             kind: DeviceKind::Mixed,
             transport: Transport::Udp,
+            psk_secret: None,
             lifetime_secs: 300,
             deregisters: true,
             seed: 1,
@@ -137,6 +143,12 @@ pub enum FleetError {
         server: SocketAddr,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// The TLS library refused.
+    #[error("no secure connections for simulated devices: {source}")]
+    Library {
+        /// What it said.
+        source: ErrorStack,
     },
 }
 
@@ -187,12 +199,20 @@ async fn run_streams_until(
     let server = configuration.server;
     let sockets =
         open_sockets(&configuration, configuration.devices, |number| open_socket(server, number, own_addresses))?;
+    let tls = configuration.transport.is_secure().then(Tls::new).transpose();
+    let tls = tls.map_err(|source| FleetError::Library { source })?;
     let clock = Clock { start: TokioInstant::now() };
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for (number, socket) in (0..).zip(sockets) {
         let fleet = Fleet::new(&configuration.plan(number, 1), clock.now());
-        let task = StreamTask { socket: Some(socket), fleet, number, own_address: own_addresses, clock, server };
+        let security = tls.clone().map(|tls| {
+            let identity = endpoint_name(&configuration.endpoint_prefix, number);
+            let key = psk::key(identity.as_bytes(), configuration.psk_secret.as_ref());
+            StreamSecurity { tls, identity, key }
+        });
+        let socket = Some(socket);
+        let task = StreamTask { socket, fleet, number, own_address: own_addresses, clock, server, security };
         tasks.spawn(task.run(stopped.clone(), configuration.deregisters));
     }
     Ok(finish(&configuration, clock, tasks, stopping, stop).await)

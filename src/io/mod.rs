@@ -19,6 +19,7 @@ pub mod secure;
 pub mod store;
 mod stream_fleet;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 
 /// Where every adapter puts what happens to the core, in order, one batch for each turn of the adapter.

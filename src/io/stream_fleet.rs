@@ -1,4 +1,4 @@
-//! Connections for a fleet of simulated devices on CoAP over TCP: one task and one connection for each device.
+//! Connections for a fleet of simulated devices on CoAP over TCP and TLS: one task and one connection for each device.
 //!
 //! A device connects when its turn comes to register. To a server on the loopback interface it comes from an address of
 //! its own, as servers bound connections by address. A connection that is refused or breaks is made anew after a while,
@@ -6,19 +6,29 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
+use openssl::ssl::{Ssl, SslContext};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant as TokioInstant, sleep_until, timeout_at};
+use tokio_openssl::SslStream;
 
 use super::fleet::{Clock, GRACE, device_address};
+use super::secure::context::{Carrier, psk_client_context};
+use crate::model::credential::SecretBytes;
 use crate::simulator::fleet::Fleet;
 use crate::simulator::statistics::FleetStatistics;
 use crate::simulator::stream::StreamAdapter;
 
 /// Bytes that one read takes.
 const READ_BYTES: usize = 16 << 10;
+/// What LwM2M devices speak most, and the same with longer tags.
+const SUITES: &str = "PSK-AES128-CCM8:PSK-AES128-GCM-SHA256";
 /// Wait before a connection is tried again.
 const RECONNECT: Duration = Duration::from_secs(2);
 /// How long the answer to a de-registration is waited for.
@@ -36,6 +46,49 @@ pub(super) fn open_socket(server: SocketAddr, number: u32, own_address: bool) ->
     Ok(socket)
 }
 
+/// A connection, plain or over TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Identity and key of a device.
+type Credential = (Vec<u8>, Vec<u8>);
+
+/// What all devices of a fleet need for TLS: a context is large, so they share one.
+#[derive(Clone)]
+pub(super) struct Tls {
+    context: SslContext,
+    credentials: Index<Ssl, Credential>,
+}
+
+impl Tls {
+    /// Clients with pre-shared keys.
+    ///
+    /// # Errors
+    /// If the library refuses.
+    pub(super) fn new() -> Result<Self, ErrorStack> {
+        let credentials = Ssl::new_ex_index()?;
+        let context = psk_client_context(Carrier::Stream, SUITES, move |ssl| ssl.ex_data(credentials).cloned())?;
+        Ok(Self { context, credentials })
+    }
+
+    async fn connect(&self, stream: TcpStream, credential: Credential) -> io::Result<SslStream<TcpStream>> {
+        let mut ssl = Ssl::new(&self.context)?;
+        ssl.set_ex_data(self.credentials, credential);
+        let mut stream = SslStream::new(ssl, stream)?;
+        Pin::new(&mut stream).connect().await.map_err(io::Error::other)?;
+        Ok(stream)
+    }
+}
+
+/// How a device proves who it is.
+#[derive(Clone)]
+pub(super) struct StreamSecurity {
+    pub(super) tls: Tls,
+    pub(super) identity: String,
+    pub(super) key: SecretBytes,
+}
+
 /// A device and its connection.
 pub(super) struct StreamTask {
     /// The socket of its first connection.
@@ -46,7 +99,12 @@ pub(super) struct StreamTask {
     pub(super) own_address: bool,
     pub(super) clock: Clock,
     pub(super) server: SocketAddr,
+    /// `None`: plain TCP.
+    pub(super) security: Option<StreamSecurity>,
 }
+
+/// A connection and what adapts the device to it.
+type Connection = (Box<dyn Stream>, StreamAdapter);
 
 /// Why a connection is no longer served.
 #[derive(PartialEq, Eq)]
@@ -85,20 +143,22 @@ impl StreamTask {
         (self.fleet.statistics().clone(), 0)
     }
 
-    async fn connect(&mut self) -> io::Result<TcpStream> {
+    async fn connect(&mut self) -> io::Result<Box<dyn Stream>> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => open_socket(self.server, self.number, self.own_address)?,
         };
         let stream = socket.connect(self.server).await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        let Some(StreamSecurity { tls, identity, key }) = &self.security else { return Ok(Box::new(stream)) };
+        let credential = (identity.as_bytes().to_vec(), key.expose().to_vec());
+        Ok(Box::new(tls.connect(stream, credential).await?))
     }
 
     /// Serves a connection until it breaks or the run is over.
     async fn serve(
         &mut self,
-        connection: &mut (TcpStream, StreamAdapter),
+        connection: &mut Connection,
         stopped: &mut watch::Receiver<bool>,
         end: &mut Option<TokioInstant>,
     ) -> Ended {
@@ -113,7 +173,7 @@ impl StreamTask {
             let due = self.fleet.next_deadline().map(|at| self.clock.at(at));
             let wake = due.into_iter().chain(*end).min().unwrap_or_else(|| TokioInstant::now() + 3_600 * GOODBYE);
             tokio::select! {
-                received = receive(&connection.0) => match received {
+                received = receive(&mut connection.0) => match received {
                     Ok(bytes) if !bytes.is_empty() => connection.1.from_server(self.clock.now(), bytes),
                     _ => return Ended::Broken,
                 },
@@ -127,13 +187,13 @@ impl StreamTask {
     }
 
     /// Moves everything between device, adapter and socket until nothing is left to move.
-    async fn exchange(&mut self, (stream, adapter): &mut (TcpStream, StreamAdapter)) -> io::Result<()> {
+    async fn exchange(&mut self, (stream, adapter): &mut Connection) -> io::Result<()> {
         loop {
             while let Some((_, datagram)) = self.fleet.poll_transmit() {
                 adapter.from_device(&datagram);
             }
             while let Some(bytes) = adapter.poll_server() {
-                send(stream, &bytes).await?;
+                stream.write_all(&bytes).await?;
             }
             let Some(datagram) = adapter.poll_device() else { return Ok(()) };
             self.fleet.handle_datagram(self.clock.now(), 0, &datagram);
@@ -141,11 +201,11 @@ impl StreamTask {
     }
 
     /// De-registers and waits for the answer.
-    async fn say_goodbye(&mut self, connection: &mut (TcpStream, StreamAdapter)) -> io::Result<()> {
+    async fn say_goodbye(&mut self, connection: &mut Connection) -> io::Result<()> {
         self.fleet.deregister_all(self.clock.now());
         while self.fleet.registered() > 0 {
             self.exchange(connection).await?;
-            let bytes = receive(&connection.0).await?;
+            let bytes = receive(&mut connection.0).await?;
             if bytes.is_empty() {
                 break;
             }
@@ -161,25 +221,9 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-async fn receive(stream: &TcpStream) -> io::Result<Vec<u8>> {
-    loop {
-        stream.readable().await?;
-        let mut bytes = Vec::with_capacity(READ_BYTES);
-        match stream.try_read_buf(&mut bytes) {
-            Ok(_) => return Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// What has come; nothing at the end. Nothing is lost if nobody waits for it to the end.
+async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(READ_BYTES);
+    stream.read_buf(&mut bytes).await?;
+    Ok(bytes)
 }

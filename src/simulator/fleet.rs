@@ -50,6 +50,12 @@ pub struct FleetPlan {
     pub seed: u64,
 }
 
+/// The endpoint name of a device, which is its identity too.
+#[must_use]
+pub fn endpoint_name(prefix: &str, number: u32) -> String {
+    format!("{prefix}{number:06}")
+}
+
 #[derive(Debug)]
 struct Member {
     device: SimulatedDevice,
@@ -77,7 +83,7 @@ impl Fleet {
     pub fn new(plan: &FleetPlan, begin: Instant) -> Self {
         let scripts = (0..plan.devices).map(|index| {
             let number = plan.first_number.saturating_add(index);
-            let mut script = scripts::script(plan.kind, format!("{}{number:06}", plan.endpoint_prefix), number);
+            let mut script = scripts::script(plan.kind, endpoint_name(&plan.endpoint_prefix, number), number);
             script.lifetime_secs = plan.lifetime_secs;
             if plan.transport.is_stream() {
                 script.binding = Some("T".to_owned());

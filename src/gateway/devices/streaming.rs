@@ -29,6 +29,11 @@ impl Devices {
     pub fn handle_stream(&mut self, services: &mut Services, peer: Peer, id: ConnectionId, input: StreamInput) {
         match input {
             StreamInput::Opened { identity } => self.stream_opened(services, peer, id, identity),
+            StreamInput::Refused(failure) => {
+                services.count(Occurrence::HandshakeFailed(failure.word));
+                let claimed = failure.claimed.as_deref().unwrap_or_default();
+                services.refuse(claimed, peer, failure.word, &failure.detail);
+            }
             StreamInput::Bytes(bytes) => {
                 let now = services.now;
                 let Some(stream) = services.streams.current(peer, id) else { return };
@@ -50,6 +55,12 @@ impl Devices {
         id: ConnectionId,
         identity: Option<Box<Authenticated>>,
     ) {
+        if identity.as_ref().is_some_and(|who| !services.credentials.is_current(Scope::Server, who)) {
+            // It changed while the handshake was under way.
+            services.count(Occurrence::ConnectionClosed("credential_gone"));
+            services.outputs.push_back(Output::Stream { connection: id, order: StreamOrder::Close });
+            return;
+        }
         let address = address_of(peer);
         if let Some(former) = services.streams.get_mut(address) {
             // The same port again: the end of the former connection was not heard.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{
-    ExtensionContext, SslAlert, SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef, SslSessionCacheMode,
-    SslVerifyMode, SslVersion,
+    ExtensionContext, SslAlert, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
+    SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
 
 use super::identity::{ClientAuthentication, ServerIdentity};
@@ -149,6 +149,10 @@ fn common(context: &mut SslContextBuilder, carrier: Carrier) -> Result<(), Error
     context.set_max_proto_version(most)?;
     context.set_cipher_list(SUITES)?;
     context.set_groups_list(GROUPS)?;
+    if carrier == Carrier::Stream {
+        // Connections that wait hold no buffers: 34 KiB each.
+        context.set_mode(SslMode::RELEASE_BUFFERS);
+    }
     context.set_options(SslOptions::NO_QUERY_MTU | SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION);
     Ok(())
 }

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -16,8 +19,10 @@ use crate::gateway::vocabulary::StreamOrder;
 
 /// Orders that wait for the task; the bytes in them have a bound of their own.
 const MAX_ORDERS: usize = 1 << 16;
-/// Bytes that one read takes.
+/// Bytes that one read takes: a record of TLS (RFC 8446 section 5.1).
 const READ_BYTES: usize = 16 << 10;
+/// Bytes that one write hands over: TLS takes all of them or none, and what it takes is progress.
+const WRITE_BYTES: usize = 16 << 10;
 /// How long a peer may still send once everything was written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of that is thrown away before the connection is reset.
@@ -47,8 +52,8 @@ pub(super) struct Port {
 
 /// The connection, for its task.
 #[derive(Debug)]
-pub(super) struct Served {
-    stream: TcpStream,
+pub(super) struct Served<S> {
+    stream: S,
     orders: mpsc::Receiver<StreamOrder>,
     stall_time: Duration,
     queue: VecDeque<Vec<u8>>,
@@ -60,7 +65,7 @@ pub(super) struct Served {
 }
 
 /// A connection and its port.
-pub(super) fn open(stream: TcpStream, bounds: Bounds) -> (Port, Served) {
+pub(super) fn open<S>(stream: S, bounds: Bounds) -> (Port, Served<S>) {
     let (sender, orders) = mpsc::channel(MAX_ORDERS);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
     let port = Port { orders: sender, queued_bytes: queued_bytes.clone(), max_queued_bytes: bounds.max_queued_bytes };
@@ -96,14 +101,21 @@ enum Next {
     Fail,
 }
 
-impl Served {
+/// What a stream did.
+enum Moved {
+    /// It took so many bytes.
+    Out(usize),
+    /// It gave these; none at its end.
+    In(Vec<u8>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     /// Serves the connection until it ends. `tell` hands bytes on and says whether anybody takes more. Answers why the
     /// connection ended, or nothing if the core had it closed.
     pub(super) async fn serve<Told: Future<Output = bool>>(mut self, tell: impl Fn(Vec<u8>) -> Told) -> Option<String> {
         let mut stalled_at = None;
         loop {
-            let must_write = !self.queue.is_empty();
-            if !must_write {
+            if self.queue.is_empty() {
                 stalled_at = None;
             } else if stalled_at.is_none() {
                 stalled_at = Some(Instant::now() + self.stall_time);
@@ -112,27 +124,23 @@ impl Served {
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match self.obey(order) {
-                    Next::GoOn => {
-                        if let Err(error) = self.write() {
-                            return Some(error.to_string());
-                        }
-                    }
+                    Next::GoOn => {}
                     Next::Finish => break,
                     Next::Fail => return Some("the device takes too little of what is sent to it".to_owned()),
                 },
-                _ = self.stream.writable(), if must_write => match self.write() {
-                    Ok(true) => stalled_at = None,
-                    Ok(false) => {}
-                    Err(error) => return Some(error.to_string()),
-                },
-                _ = self.stream.readable(), if may_read => match read(&self.stream) {
-                    Ok(bytes) if bytes.is_empty() => return Some("the device closed the connection".to_owned()),
-                    Ok(bytes) => {
+                moved = moves(&mut self.stream, next_part(&self.queue, self.written), may_read) => match moved {
+                    Ok(Moved::Out(count)) => {
+                        self.wrote(count);
+                        stalled_at = None;
+                    }
+                    Ok(Moved::In(bytes)) if bytes.is_empty() => {
+                        return Some("the device closed the connection".to_owned());
+                    }
+                    Ok(Moved::In(bytes)) => {
                         if !tell(bytes).await {
                             return None;
                         }
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Some(error.to_string()),
                 },
                 () = wait_until(stalled_at) => {
@@ -166,54 +174,37 @@ impl Served {
         }
     }
 
-    /// Writes until the system takes no more; whether any byte was taken.
-    fn write(&mut self) -> io::Result<bool> {
-        let mut progress = false;
-        while let Some(first) = self.queue.front() {
-            match self.stream.try_write(first.get(self.written..).unwrap_or_default()) {
-                Ok(count) => {
-                    progress |= count > 0;
-                    self.written += count;
-                    self.queued_bytes.fetch_sub(count, Ordering::Relaxed);
-                    if self.written >= first.len() {
-                        self.queue.pop_front();
-                        self.written = 0;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
+    /// Counts what the stream took.
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        self.queued_bytes.fetch_sub(count, Ordering::Relaxed);
+        if self.queue.front().is_some_and(|first| self.written >= first.len()) {
+            self.queue.pop_front();
+            self.written = 0;
         }
         if self.queue.is_empty() {
             // Most connections have nothing to write for most of the time: they hold no memory then.
             self.queue = VecDeque::new();
         }
-        Ok(progress)
     }
 
     /// Writes what waits, says that nothing more comes, and lets the peer read it.
     async fn finish(&mut self) {
-        loop {
-            match self.write() {
-                Ok(_) if self.queue.is_empty() => break,
-                Ok(_) => {}
-                Err(_) => return,
-            }
-            if self.stream.writable().await.is_err() {
-                return;
+        while !self.queue.is_empty() {
+            match moves(&mut self.stream, next_part(&self.queue, self.written), false).await {
+                Ok(Moved::Out(count)) => self.wrote(count),
+                _ => return,
             }
         }
-        if socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write).is_err() {
+        if self.stream.shutdown().await.is_err() {
             return;
         }
         let last_words = async {
             let mut thrown_away = 0;
-            while thrown_away < LAST_WORDS_BYTES && self.stream.readable().await.is_ok() {
-                match read(&self.stream) {
-                    Ok(bytes) if bytes.is_empty() => break,
-                    Ok(bytes) => thrown_away += bytes.len(),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => break,
+            while thrown_away < LAST_WORDS_BYTES {
+                match poll_fn(|context| poll_bytes(&mut self.stream, context)).await {
+                    Ok(bytes) if !bytes.is_empty() => thrown_away += bytes.len(),
+                    _ => break,
                 }
             }
         };
@@ -228,9 +219,32 @@ async fn wait_until(at: Option<Instant>) {
     }
 }
 
-fn read(stream: &TcpStream) -> io::Result<Vec<u8>> {
+/// The part that is to be written next.
+fn next_part(queue: &VecDeque<Vec<u8>>, written: usize) -> &[u8] {
+    let rest = queue.front().and_then(|first| first.get(written..)).unwrap_or_default();
+    rest.get(..WRITE_BYTES).unwrap_or(rest)
+}
+
+/// Resolves when the stream took something of this part, or gave something.
+async fn moves(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), part: &[u8], may_read: bool) -> io::Result<Moved> {
+    poll_fn(|context| {
+        if !part.is_empty()
+            && let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(context, part)
+        {
+            return Poll::Ready(match written {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written.map(Moved::Out),
+            });
+        }
+        if may_read { poll_bytes(stream, context).map_ok(Moved::In) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Reads what is there; nothing at the end.
+fn poll_bytes(stream: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
     READ_BUFFER.with_borrow_mut(|buffer| {
-        let count = stream.try_read(buffer)?;
-        Ok(buffer.get(..count).unwrap_or_default().to_vec())
+        let mut buffer = ReadBuf::new(buffer);
+        Pin::new(stream).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().to_vec())
     })
 }

@@ -27,13 +27,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::InputSender;
 use super::address::{BindError, canonical, open_or_fall_back};
-use crate::gateway::vocabulary::{ConnectionId, Input, Peer, StreamInput, StreamOrder};
+use crate::gateway::vocabulary::{Authenticated, ConnectionId, Input, Peer, StreamInput, StreamOrder};
 use connection::{Bounds, Port};
 
 /// With so much to write, a connection is not read.
@@ -52,7 +53,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// All connections of all listeners.
 #[derive(Debug)]
 pub struct TcpConnections {
-    bounds: Bounds,
     ports: HashMap<ConnectionId, Port>,
     accepted: mpsc::Receiver<(ConnectionId, Port)>,
     acceptor: Acceptor,
@@ -61,11 +61,12 @@ pub struct TcpConnections {
     addresses: Vec<SocketAddr>,
 }
 
-/// What all listeners share.
+/// What all listeners share, those of TLS included.
 #[derive(Clone, Debug)]
-struct Acceptor {
+pub struct Acceptor {
     next_id: Arc<AtomicU64>,
     accepted: mpsc::Sender<(ConnectionId, Port)>,
+    bounds: Bounds,
 }
 
 impl TcpConnections {
@@ -74,10 +75,13 @@ impl TcpConnections {
         let max_queued_bytes = longest_message.saturating_mul(2).saturating_add(READ_BELOW_QUEUED_BYTES);
         let (sender, accepted) = mpsc::channel(NEW_CONNECTIONS);
         Self {
-            bounds: Bounds { max_queued_bytes, stall_time: STALL_TIME },
             ports: HashMap::new(),
             accepted,
-            acceptor: Acceptor { next_id: Arc::default(), accepted: sender },
+            acceptor: Acceptor {
+                next_id: Arc::default(),
+                accepted: sender,
+                bounds: Bounds { max_queued_bytes, stall_time: STALL_TIME },
+            },
             accepting: JoinSet::new(),
             addresses: Vec::new(),
         }
@@ -92,14 +96,28 @@ impl TcpConnections {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(failed(io::Error::other("sockets need a running tokio runtime")));
         }
-        let (socket, is_fallback) = open_or_fall_back("tcp", address, open)?;
+        let listener = TcpListener::from_std(self.bind("tcp", address)?).map_err(failed)?;
+        self.accepting.spawn(accept(index, listener, self.acceptor.clone(), inputs));
+        Ok(())
+    }
+
+    /// A listening socket for whoever accepts elsewhere. Its address counts as one that is listened on.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn bind(&mut self, transport: &'static str, address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+        let (socket, is_fallback) = open_or_fall_back(transport, address, open)?;
         if is_fallback {
             tracing::warn!(%address, "this system has no IPv6: listening on IPv4 only");
         }
-        let listener = TcpListener::from_std(socket.into()).map_err(failed)?;
-        self.addresses.push(listener.local_addr().map_err(failed)?);
-        self.accepting.spawn(accept(index, listener, self.bounds, self.acceptor.clone(), inputs));
-        Ok(())
+        let listener: std::net::TcpListener = socket.into();
+        self.addresses.push(listener.local_addr().map_err(|source| BindError::new(transport, address, source))?);
+        Ok(listener)
+    }
+
+    /// What takes connections that were accepted elsewhere.
+    pub fn acceptor(&self) -> Acceptor {
+        self.acceptor.clone()
     }
 
     /// The addresses that are listened on, with the ports that were chosen for port 0.
@@ -134,14 +152,22 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept(index: u16, listener: TcpListener, bounds: Bounds, acceptor: Acceptor, inputs: InputSender) {
+async fn accept(index: u16, listener: TcpListener, acceptor: Acceptor, inputs: InputSender) {
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = next_connection(index, &listener) => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        let (stream, remote) = match accepted {
+        let Some(serving) = acceptor.take(stream, peer, None, &inputs).await else { return };
+        connections.spawn(serving);
+    }
+}
+
+/// The next connection that a peer opens. Nothing is lost if nobody waits for it to the end.
+pub(super) async fn next_connection(index: u16, listener: &TcpListener) -> (TcpStream, Peer) {
+    loop {
+        let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -155,22 +181,31 @@ async fn accept(index: u16, listener: TcpListener, bounds: Bounds, acceptor: Acc
             continue;
         }
         let local = stream.local_addr().ok().map(|address| canonical(address).ip());
-        let peer = Peer { listener: index, remote: canonical(remote), local, session: None };
-        let connection = ConnectionId(acceptor.next_id.fetch_add(1, Ordering::Relaxed));
-        let (port, served) = connection::open(stream, bounds);
-        // An error means that the host is gone.
-        if acceptor.accepted.send((connection, port)).await.is_err() {
-            return;
-        }
-        if inputs
-            .send(vec![Input::Stream { peer, connection, input: StreamInput::Opened { identity: None } }])
-            .await
-            .is_err()
-        {
-            return;
-        }
+        return (stream, Peer { listener: index, remote: canonical(remote), local, session: None });
+    }
+}
+
+impl Acceptor {
+    /// A number for a connection.
+    pub(super) fn next_number(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells of a new connection; what serves it to its end. `None`: the host is gone.
+    pub(super) async fn take<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        peer: Peer,
+        identity: Option<Box<Authenticated>>,
+        inputs: &InputSender,
+    ) -> Option<impl Future<Output = ()> + use<S>> {
+        let connection = self.next_number();
+        let (port, served) = connection::open(stream, self.bounds);
+        self.accepted.send((connection, port)).await.ok()?;
+        let opened = Input::Stream { peer, connection, input: StreamInput::Opened { identity } };
+        inputs.send(vec![opened]).await.ok()?;
         let inputs = inputs.clone();
-        connections.spawn(async move {
+        Some(async move {
             let closed = served
                 .serve(|bytes| {
                     let input = Input::Stream { peer, connection, input: StreamInput::Bytes(bytes) };
@@ -183,6 +218,6 @@ async fn accept(index: u16, listener: TcpListener, bounds: Bounds, acceptor: Acc
                 // An error means that the core is gone as well.
                 let _ = inputs.send(vec![Input::Stream { peer, connection, input }]).await;
             }
-        });
+        })
     }
 }

@@ -134,7 +134,7 @@ async fn a_connection_that_takes_too_little_is_closed_at_its_bound() {
 #[tokio::test]
 async fn a_connection_that_takes_nothing_is_closed_in_time() {
     let mut connections = TcpConnections::new(16 << 20);
-    connections.bounds.stall_time = MOMENT;
+    connections.acceptor.bounds.stall_time = MOMENT;
     let mut bench = Bench::of(connections);
     let (client, id) = bench.connect().await;
     bench.connections.order(id, StreamOrder::Send(vec![7; 16 << 20]));
