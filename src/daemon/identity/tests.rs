@@ -1,7 +1,7 @@
 //! The keeper on real files: what comes into force, what does not, and what the core hears.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
@@ -46,7 +46,7 @@ impl Bench {
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let settings = with_sources(|sources| load(Some(&config), sources)).settings.unwrap();
         let mut keeper = IdentityKeeper::start(&settings).unwrap();
-        let (sender, told) = channel();
+        let (sender, told) = sync_channel(16);
         keeper.subscribe(move |identity| sender.send(identity.fingerprint()).unwrap());
         Self { keeper, told, folder }
     }

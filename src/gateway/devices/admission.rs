@@ -34,12 +34,6 @@ impl Devices {
         }
     }
 
-    /// The name of a peer that gives none in its Register: that of its credential (Core TS 1.2.2 section 6.2.1).
-    pub(super) fn name_by_identity(&self, services: &Services, peer: Peer) -> Option<String> {
-        let rule = services.configuration.lwm2m.x509_endpoint;
-        services.credentials.endpoint_of(Scope::Server, services.who(peer)?, rule)
-    }
-
     /// A peer registers under the name of a device.
     pub(super) fn admitted(&mut self, services: &mut Services, key: usize, peer: Peer) {
         let who = services.who(peer).cloned();
@@ -121,6 +115,12 @@ impl Devices {
             UnknownDevices::Window => self.join_until.is_some_and(|until| services.now < until),
         }
     }
+}
+
+/// The name of a peer that gives none in its Register: that of its credential (Core TS 1.2.2 section 6.2.1).
+pub(super) fn name_by_identity(services: &Services, peer: Peer) -> Option<String> {
+    let rule = services.configuration.lwm2m.x509_endpoint;
+    services.credentials.endpoint_of(Scope::Server, services.who(peer)?, rule)
 }
 
 /// Who a peer proved to be; `None` if it proved nothing.

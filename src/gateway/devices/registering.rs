@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Devices;
-use super::admission::NotAdmitted;
+use super::admission::{NotAdmitted, name_by_identity};
 use super::device::{Device, Registration, State};
 use super::end_devices::GATEWAY_OBJECT;
 use super::grouping;
@@ -53,7 +53,7 @@ impl Devices {
             }
             request.quirks.push("unknown_profile");
         }
-        let name = request.endpoint.clone().or_else(|| self.name_by_identity(services, peer)).unwrap_or_default();
+        let name = request.endpoint.clone().or_else(|| name_by_identity(services, peer)).unwrap_or_default();
         let endpoint = match Endpoint::new(&name) {
             Ok(endpoint) => endpoint,
             Err(error) => {

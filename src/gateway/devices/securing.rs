@@ -87,7 +87,9 @@ impl Devices {
         if !services.credentials.is_current(Scope::Server, &who) {
             // It changed while the handshake was under way.
             services.sessions.close(id, "credential_gone");
-            devices.into_iter().for_each(|key| self.session_lost(services, key, "credential_gone"));
+            for key in devices {
+                self.session_lost(services, key, "credential_gone");
+            }
             return;
         }
         services.save_begun(id);

@@ -72,6 +72,17 @@ pub enum Progress {
     WrongKey,
 }
 
+/// What a record held that the library opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// A message.
+    Message(Vec<u8>),
+    /// Nothing, or it does not authenticate.
+    Nothing,
+    /// The peer ended the session.
+    Ended,
+}
+
 /// See the module.
 pub struct Handshake {
     stream: SslStream<Pipe>,
@@ -372,21 +383,17 @@ impl Handshake {
         self.stream.get_mut().outgoing.pop_back()
     }
 
-    /// Opens a record by the library: the message, or nothing if it does not authenticate. `Err`: the peer ended the
-    /// session.
-    ///
-    /// # Errors
-    /// If there will be no further message.
-    pub fn open(&mut self, record: &[u8]) -> Result<Option<Vec<u8>>, ()> {
+    /// Opens a record by the library.
+    pub fn open(&mut self, record: &[u8]) -> Opened {
         self.stream.get_mut().incoming.push_back(record.to_vec());
         let mut message = vec![0; record.len()];
         match self.stream.ssl_read(&mut message) {
             Ok(length) => {
                 message.truncate(length);
-                Ok(Some(message))
+                Opened::Message(message)
             }
-            Err(error) if error.code() == ErrorCode::WANT_READ => Ok(None),
-            Err(_) => Err(()),
+            Err(error) if error.code() == ErrorCode::WANT_READ => Opened::Nothing,
+            Err(_) => Opened::Ended,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContext, SslSession};
 
-use super::handshake::{Finished, Handshake, Progress};
+use super::handshake::{Finished, Handshake, Opened, Progress};
 use crate::gateway::handshakes::{Established, HandshakeFailure, HandshakeInput, HandshakeOrder, Resumable, TicketKey};
 use crate::gateway::vocabulary::{Authenticated, Peer, SessionId};
 use crate::io::clock::wall_now;
@@ -157,11 +157,11 @@ impl Handshakes {
             }
             HandshakeOrder::Open { session, peer, record } => {
                 match self.kept_session(session).map(|library| library.open(&record)) {
-                    Some(Ok(Some(plaintext))) => {
+                    Some(Opened::Message(plaintext)) => {
                         self.outputs.push_back(HandshakeInput::Opened { session, peer, plaintext });
                     }
-                    Some(Ok(None)) => {}
-                    Some(Err(())) => {
+                    Some(Opened::Nothing) => {}
+                    Some(Opened::Ended) => {
                         self.drop_kept(session);
                         self.outputs.push_back(HandshakeInput::Closed { session });
                     }

@@ -18,7 +18,7 @@ use openssl::x509::{X509, X509NameBuilder};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 
-use super::handshake::{Finished, Handshake, Progress};
+use super::handshake::{Finished, Handshake, Opened, Progress};
 use super::handshakes::Handshakes;
 use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Transport};
 use crate::gateway::handshakes::{HandshakeInput, HandshakeOrder, Resumable, TicketKey};
@@ -265,7 +265,8 @@ impl Client {
 
     fn open(&mut self, datagram: &[u8]) -> Vec<u8> {
         let Some(keys) = &self.finished.keys else {
-            return self.finished.library.open(datagram).unwrap().unwrap();
+            let Opened::Message(message) = self.finished.library.open(datagram) else { panic!("not a message") };
+            return message;
         };
         let (record, _) = split_first(datagram, self.id.len()).unwrap();
         record::open(keys, &record).unwrap().1

@@ -78,7 +78,7 @@ pub fn server_context(
     for authority in &identity.trust {
         context.cert_store_mut().add_cert(authority.clone())?;
     }
-    context.set_psk_server_callback(find_key);
+    context.set_psk_server_callback(|ssl, identity, room| Ok(find_key(ssl, identity, room)));
     context.set_session_id_context(b"lwm2mqtt")?;
     context.set_session_cache_mode(SslSessionCacheMode::SERVER | SslSessionCacheMode::NO_INTERNAL);
     context.set_new_session_callback(|ssl: &mut SslRef, session| {
@@ -158,29 +158,26 @@ fn common(context: &mut SslContextBuilder, carrier: Carrier) -> Result<(), Error
 }
 
 fn show(context: &mut SslContextBuilder, face: Face, identity: &ServerIdentity) -> Result<(), ErrorStack> {
-    match (face, &identity.raw_public_key) {
-        (Face::RawPublicKey, Some(key)) => {
-            // The library takes the public half from the private key, or from a certificate that belongs to it.
-            if key.public_eq(&identity.private_key) {
-                context.set_certificate(&identity.certificate)?;
-            }
-            context.set_private_key(key)?;
-            set_certificate_types(context, &[RAW_PUBLIC_KEY, X509], &[RAW_PUBLIC_KEY, X509])
-        }
-        _ => {
+    let raw_public_key = identity.raw_public_key.as_ref().filter(|_| face == Face::RawPublicKey);
+    if let Some(key) = raw_public_key {
+        // The library takes the public half from the private key, or from a certificate that belongs to it.
+        if key.public_eq(&identity.private_key) {
             context.set_certificate(&identity.certificate)?;
-            for issuer in &identity.issuers {
-                context.add_extra_chain_cert(issuer.clone())?;
-            }
-            context.set_private_key(&identity.private_key)?;
-            set_certificate_types(context, &[X509], &[RAW_PUBLIC_KEY, X509])
         }
+        context.set_private_key(key)?;
+        return set_certificate_types(context, &[RAW_PUBLIC_KEY, X509], &[RAW_PUBLIC_KEY, X509]);
     }
+    context.set_certificate(&identity.certificate)?;
+    for issuer in &identity.issuers {
+        context.add_extra_chain_cert(issuer.clone())?;
+    }
+    context.set_private_key(&identity.private_key)?;
+    set_certificate_types(context, &[X509], &[RAW_PUBLIC_KEY, X509])
 }
 
 /// The key of the identity that a client names. Without one, the library answers `unknown_psk_identity`.
-fn find_key(ssl: &mut SslRef, identity: Option<&[u8]>, room: &mut [u8]) -> Result<usize, ErrorStack> {
-    let Some(negotiation) = Negotiation::of(ssl) else { return Ok(0) };
+fn find_key(ssl: &SslRef, identity: Option<&[u8]>, room: &mut [u8]) -> usize {
+    let Some(negotiation) = Negotiation::of(ssl) else { return 0 };
     let cut = identity.unwrap_or_default();
     // The library ends the identity at its first zero byte.
     let whole = negotiation
@@ -192,10 +189,10 @@ fn find_key(ssl: &mut SslRef, identity: Option<&[u8]>, room: &mut [u8]) -> Resul
     let back = negotiation.attempts.get(whole).copied().unwrap_or_default();
     let Some(key) = keys.iter().rev().cycle().nth(back) else {
         let _ = negotiation.unknown_identity.set(whole.to_vec());
-        return Ok(0);
+        return 0;
     };
     let _ = negotiation.used_key.set((whole.to_vec(), key.generation));
-    Ok(if copy(key.key.expose(), room) { key.key.expose().len() } else { 0 })
+    if copy(key.key.expose(), room) { key.key.expose().len() } else { 0 }
 }
 
 /// The extension of RFC 9146, in both roles.

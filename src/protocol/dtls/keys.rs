@@ -218,7 +218,9 @@ impl SessionKeys {
 pub fn prf(secret: &[u8], label: &[u8], seed: &[u8], length: usize) -> Vec<u8> {
     let mac = |parts: &[&[u8]]| {
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(secret).ok()?;
-        parts.iter().for_each(|part| mac.update(part));
+        for part in parts {
+            mac.update(part);
+        }
         Some(mac.finalize().into_bytes().to_vec())
     };
     let mut out = Vec::with_capacity(length + 32);
