@@ -1,12 +1,7 @@
 //! A broker behind TLS: trusted by the authority that the sink names, and not otherwise.
 
-use std::path::Path;
-use std::process::Command;
-
-use tempfile::TempDir;
-
 use super::fleet::Fleet;
-use super::harness::{Mosquitto, Setup, free_port};
+use super::harness::{Authority, Mosquitto, Setup, free_port};
 
 #[test]
 fn values_reach_a_broker_that_the_named_authority_vouches_for() {
@@ -60,49 +55,3 @@ fn broker_behind_tls(authority: &Authority) -> (Mosquitto, u16) {
     let files = [("server.crt", certificate.as_bytes()), ("server.key", key.as_bytes())];
     (Mosquitto::start_configured(&lines, &files), port)
 }
-
-/// A certificate authority of the `openssl` command.
-struct Authority {
-    folder: TempDir,
-}
-
-impl Authority {
-    fn make(name: &str) -> Self {
-        let authority = Self { folder: TempDir::new().unwrap() };
-        let subject = format!("/CN={name}");
-        let mut arguments =
-            vec!["req", "-x509", "-days", "2", "-subj", &subject, "-out", "ca.crt", "-keyout", "ca.key"];
-        arguments.extend(NEW_KEY);
-        arguments.extend(["-addext", "basicConstraints=critical,CA:TRUE"]);
-        authority.openssl(&arguments);
-        authority
-    }
-
-    fn certificate(&self) -> String {
-        self.read("ca.crt")
-    }
-
-    /// Certificate and key, both PEM, for a server of this name.
-    fn issue(&self, name: &str) -> (String, String) {
-        let (subject, extension) = (format!("/CN={name}"), format!("subjectAltName=DNS:{name}\n"));
-        std::fs::write(self.folder.path().join("extension"), extension).unwrap();
-        let mut arguments = vec!["req", "-subj", &subject, "-out", "server.csr", "-keyout", "server.key"];
-        arguments.extend(NEW_KEY);
-        self.openssl(&arguments);
-        let sign = "x509 -req -days 2 -in server.csr -CA ca.crt -CAkey ca.key -set_serial 2 -extfile extension -out server.crt";
-        self.openssl(&sign.split(' ').collect::<Vec<_>>());
-        (self.read("server.crt"), self.read("server.key"))
-    }
-
-    fn openssl(&self, arguments: &[&str]) {
-        let made = Command::new("openssl").args(arguments).current_dir(self.folder.path()).output();
-        let made = made.unwrap_or_else(|error| panic!("openssl: {error}; run `tests/run packages`"));
-        assert!(made.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(Path::new(self.folder.path()).join(name)).unwrap()
-    }
-}
-
-const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];

@@ -7,6 +7,7 @@ mod broker_credentials;
 mod broker_outage;
 mod broker_tls;
 mod coap_tcp;
+mod coap_tls;
 mod command_line;
 mod credentials;
 mod daemon;

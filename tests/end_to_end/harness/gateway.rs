@@ -274,6 +274,11 @@ impl Gateway {
         assert!(seen.is_some(), "lwm2mqtt did not log `{text}`:\n{}", process.last_errors());
     }
 
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().expect("a running gateway").errors()
+    }
+
     /// The status and JSON that its HTTP API answers; null where the body is no JSON.
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         let (status, body) = self.get_text(path);

@@ -3,6 +3,7 @@
 //! Nothing here sleeps: whoever waits names a condition and has a deadline, and a test that fails prints the last lines
 //! of what its programs wrote to their standard error.
 
+mod authority;
 mod device;
 mod gateway;
 mod mosquitto;
@@ -12,7 +13,9 @@ mod process;
 mod scripted_device;
 mod simulated;
 mod stream_device;
+mod tls_client;
 
+pub(crate) use authority::Authority;
 pub(crate) use device::{DeviceClient, Library, installed_peers};
 pub(crate) use gateway::{Gateway, Setup, binary};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
@@ -22,6 +25,7 @@ pub(crate) use process::{Process, poll};
 pub(crate) use scripted_device::ScriptedDevice;
 pub(crate) use simulated::SimulatedDevices;
 pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, StreamDevice};
+pub(crate) use tls_client::TlsClient;
 
 use std::time::Duration;
 

@@ -78,9 +78,14 @@ impl Frame {
     }
 }
 
+/// What carries the frames.
+trait Carrier: Read + Write {}
+
+impl<C: Read + Write> Carrier for C {}
+
 /// The device.
 pub(crate) struct StreamDevice {
-    stream: TcpStream,
+    stream: Box<dyn Carrier>,
     arrived: Vec<u8>,
     /// Token of the observation of the temperature.
     observer: Option<Vec<u8>>,
@@ -92,19 +97,30 @@ impl StreamDevice {
         let stream = TcpStream::connect(server).expect("a connection");
         stream.set_nodelay(true).expect("an open connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero");
-        Self { stream, arrived: Vec::new(), observer: None }
+        Self { stream: Box::new(stream), arrived: Vec::new(), observer: None }
+    }
+
+    /// Over a connection that is there.
+    pub(crate) fn over(stream: impl Read + Write + 'static, max_message_size: u32) -> Self {
+        let mut device = Self { stream: Box::new(stream), arrived: Vec::new(), observer: None };
+        device.exchange_capabilities(max_message_size);
+        device
     }
 
     /// Connects; both sides say what they take: this one an odd size and that it knows blocks.
     pub(crate) fn connect(server: SocketAddr, max_message_size: u32) -> Self {
         let mut device = Self::connect_silently(server);
+        device.exchange_capabilities(max_message_size);
+        device
+    }
+
+    fn exchange_capabilities(&mut self, max_message_size: u32) {
         let mut packet = Packet::new();
         packet.add_option(CoapOption::Unknown(2), max_message_size.to_be_bytes().to_vec());
         packet.add_option(CoapOption::Unknown(4), Vec::new());
         let body = Frame::of(&packet).body;
-        device.send(&Frame::new(CSM, &[], &body));
-        assert_eq!(device.next().code, CSM, "the gateway begins with its capabilities");
-        device
+        self.send(&Frame::new(CSM, &[], &body));
+        assert_eq!(self.next().code, CSM, "the gateway begins with its capabilities");
     }
 
     pub(crate) fn send(&mut self, frame: &Frame) {
@@ -112,7 +128,7 @@ impl StreamDevice {
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("an open connection");
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).expect("an open connection");
     }
 
     /// The next message of the gateway.
