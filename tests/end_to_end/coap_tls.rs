@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use coap_lite::{MessageClass, ResponseType};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::harness::{Authority, Gateway, Mosquitto, Setup, StreamDevice, Subscriber, TlsClient, free_port};
 

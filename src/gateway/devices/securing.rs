@@ -144,11 +144,11 @@ impl Devices {
     /// Notes who a device proved to be.
     pub(super) fn set_who(&mut self, key: usize, who: Option<Arc<Authenticated>>) {
         let Some(device) = self.table.get_mut(key) else { return };
-        let former = std::mem::replace(&mut device.who, who.clone());
-        device.facts.identity = who.as_ref().map(|who| who.identity.to_string());
-        if former == who {
+        if device.who == who {
             return;
         }
+        device.facts.identity = who.as_ref().map(|who| who.identity.to_string());
+        let former = std::mem::replace(&mut device.who, who.clone());
         self.forget_identity(key, former.as_ref().map(|who| &who.identity));
         if let Some(who) = who {
             self.by_identity.entry(who.identity.clone()).or_default().push(key);

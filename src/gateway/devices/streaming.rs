@@ -308,9 +308,9 @@ impl Devices {
     /// A device was heard from `peer`. Where a connection or a session is involved, that is its place from now on: unlike
     /// a datagram's address, the former one cannot be the right one as well.
     pub(super) fn move_to(&mut self, services: &mut Services, key: usize, peer: Peer) {
-        let who = services.who(peer).cloned();
         let Some(device) = self.table.get(key) else { return };
         let (former, connected) = (device.peer, !device.disconnected);
+        let who = services.who(peer).filter(|who| device.who.as_ref() != Some(*who)).cloned();
         if services.is_stream(peer) {
             services.streams.join(peer, key);
         }
