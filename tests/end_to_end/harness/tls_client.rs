@@ -1,5 +1,4 @@
 //! The `openssl` command as a client: bytes written to it leave over TLS, and what comes is read from it.
-#![expect(clippy::disallowed_methods, reason = "a deadline towards other programs needs the real clock")]
 
 use std::fs::File;
 use std::io::{self, Read, Write};
