@@ -1,17 +1,28 @@
 import static org.eclipse.leshan.client.object.Security.noSec;
 import static org.eclipse.leshan.client.object.Security.psk;
+import static org.eclipse.leshan.client.object.Security.rpk;
+import static org.eclipse.leshan.client.object.Security.x509;
 
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentSkipListMap;
 
+import org.eclipse.californium.core.network.CoapEndpoint;
+import org.eclipse.californium.core.network.Endpoint;
+import org.eclipse.californium.elements.Connector;
+import org.eclipse.californium.elements.config.Configuration;
+import org.eclipse.californium.scandium.config.DtlsConfig;
 import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.object.Device;
+import org.eclipse.leshan.client.object.Security;
 import org.eclipse.leshan.client.object.Server;
 import org.eclipse.leshan.client.observer.LwM2mClientObserverAdapter;
 import org.eclipse.leshan.client.resource.BaseInstanceEnabler;
@@ -43,12 +54,18 @@ import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClien
  * A LwM2M 1.1 client made of Eclipse Leshan's client library, driven line by line.
  *
  * <pre>
- * java -cp 'target/peers/leshan/*:target/peers/leshan/classes' LeshanClient URI ENDPOINT [LIFETIME_SECONDS [PSK_IDENTITY PSK_KEY_HEX]]
+ * java -cp 'target/peers/leshan/*:target/peers/leshan/classes' LeshanClient URI ENDPOINT [LIFETIME_SECONDS [SECURITY]]
+ * SECURITY: psk IDENTITY KEY_HEX
+ *           rpk PUBLIC_KEY.der PRIVATE_KEY.der SERVER_PUBLIC_KEY.der
+ *           x509 CERTIFICATE.der PRIVATE_KEY.der SERVER_CERTIFICATE.der
  * </pre>
  *
+ * Over DTLS it offers an empty connection id: it is told apart by its address, the server by the id it gives itself.
+ *
  * Prints one JSON object per line: registered {location}, updated, deregistered, read {path}, written {path, value},
- * executed {path, arguments}, observed {path}, set {path, value}, sent {path}, failed {message}.
- * Takes one command per line: {@code set PATH VALUE}, {@code send PATH}, {@code update}, {@code deregister}.
+ * executed {path, arguments}, observed {path}, set {path, value}, sent {path}, moved {port}, failed {message}.
+ * Takes one command per line: {@code set PATH VALUE}, {@code send PATH}, {@code update}, {@code deregister},
+ * {@code move} (its DTLS session goes on from another port).
  * The end of standard input ends the process without deregistering.
  *
  * Objects: 1, 3, 3303 (temperature), 3308 (set point, writable).
@@ -67,7 +84,7 @@ public final class LeshanClient {
 
     public static void main(String[] args) throws Exception {
         if (args.length < 2) {
-            System.err.println("usage: LeshanClient URI ENDPOINT [LIFETIME_SECONDS [PSK_IDENTITY PSK_KEY_HEX]]");
+            System.err.println("usage: LeshanClient URI ENDPOINT [LIFETIME_SECONDS [psk|rpk|x509 ..]]");
             System.exit(2);
         }
         String uri = args[0];
@@ -82,9 +99,7 @@ public final class LeshanClient {
 
         ObjectsInitializer objects = new ObjectsInitializer(new StaticModel(models));
         objects.setInstancesForObject(LwM2mId.SECURITY,
-                args.length > 4
-                        ? psk(uri, SHORT_SERVER_ID, args[3].getBytes(StandardCharsets.UTF_8), hex(args[4]))
-                        : noSec(uri, SHORT_SERVER_ID));
+                security(uri, Arrays.copyOfRange(args, Math.min(3, args.length), args.length)));
         objects.setInstancesForObject(LwM2mId.SERVER, new Server(SHORT_SERVER_ID, lifetimeSecs,
                 EnumSet.of(BindingMode.U), false, BindingMode.U));
         objects.setInstancesForObject(LwM2mId.DEVICE, new Device("Leshan", "driver", "0"));
@@ -93,17 +108,49 @@ public final class LeshanClient {
 
         LeshanClientBuilder builder = new LeshanClientBuilder(args[1]);
         builder.setObjects(objects.createAll());
-        builder.setEndpointsProviders(new CaliforniumClientEndpointsProvider.Builder(new CoapClientProtocolProvider(),
-                new CoapsClientProtocolProvider()).build());
+        CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
+                new CoapClientProtocolProvider(), new CoapsClientProtocolProvider());
+        Configuration configuration = endpoints.createDefaultConfiguration();
+        configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, 0);
+        endpoints.setConfiguration(configuration);
+        CaliforniumClientEndpointsProvider provider = endpoints.build();
+        builder.setEndpointsProviders(provider);
         org.eclipse.leshan.client.LeshanClient client = builder.build();
         client.addObserver(new Lifecycle());
         client.start();
 
-        obey(client, Map.of(TEMPERATURE, temperature, SET_POINT, setPoint));
+        obey(client, provider, Map.of(TEMPERATURE, temperature, SET_POINT, setPoint));
     }
 
-    private static void obey(org.eclipse.leshan.client.LeshanClient client, Map<Integer, Numbers> objects)
-            throws Exception {
+    private static Security security(String uri, String[] words) throws IOException {
+        switch (words.length > 0 ? words[0] : "nosec") {
+        case "psk":
+            return psk(uri, SHORT_SERVER_ID, words[1].getBytes(StandardCharsets.UTF_8), hex(words[2]));
+        case "rpk":
+            return rpk(uri, SHORT_SERVER_ID, file(words[1]), file(words[2]), file(words[3]));
+        case "x509":
+            return x509(uri, SHORT_SERVER_ID, file(words[1]), file(words[2]), file(words[3]));
+        default:
+            return noSec(uri, SHORT_SERVER_ID);
+        }
+    }
+
+    private static byte[] file(String path) throws IOException {
+        return Files.readAllBytes(Path.of(path));
+    }
+
+    /** Its sessions are kept while the socket changes. */
+    private static void move(CaliforniumClientEndpointsProvider provider) throws IOException {
+        for (Endpoint endpoint : provider.getCoapServer().getEndpoints()) {
+            Connector connector = ((CoapEndpoint) endpoint).getConnector();
+            connector.stop();
+            connector.start();
+            report("moved", "port", String.valueOf(connector.getAddress().getPort()));
+        }
+    }
+
+    private static void obey(org.eclipse.leshan.client.LeshanClient client,
+            CaliforniumClientEndpointsProvider provider, Map<Integer, Numbers> objects) throws Exception {
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = commands.readLine(); line != null; line = commands.readLine()) {
             String[] words = line.trim().split(" ");
@@ -124,6 +171,9 @@ public final class LeshanClient {
                                 report("failed", "message", "send: " + response.getCode());
                             }
                         }, error -> report("failed", "message", "send: " + error));
+                break;
+            case "move":
+                move(provider);
                 break;
             case "update":
                 client.triggerRegistrationUpdate();
