@@ -100,6 +100,9 @@ struct Pending {
     hello: Option<(u64, Reassembly)>,
     /// Datagrams that were handed on.
     datagrams: usize,
+    /// Records that may be of the session to come: a peer that speaks last says more before it is known here that the
+    /// handshake is through.
+    early: Vec<Vec<u8>>,
 }
 
 /// What a connection id names.
@@ -252,6 +255,7 @@ impl Sessions {
             self.actions.push_back(Action::Order(HandshakeOrder::Drop { session: id }));
             return;
         };
+        let newest_read = established.newest_read_sequence;
         let how = if established.resumed { "resumed" } else { "full" };
         self.count(Occurrence::Handshake(how, established.suite.name()));
         let session = Session::begun(now, established, pending.connection_id);
@@ -265,6 +269,7 @@ impl Sessions {
         self.make_room();
         self.insert(id, session);
         self.actions.push_back(Action::Begun { session: id, replaced });
+        self.take_early(now, peer, newest_read, &pending.early);
     }
 
     pub(super) fn insert(&mut self, id: SessionId, session: Session) {

@@ -21,6 +21,9 @@ pub(super) const COOKIE_TURN: Duration = Duration::from_secs(60);
 /// Datagrams of one handshake that are handed on; a certificate chain with every fragment sent ten times fits.
 const MAX_HANDSHAKE_DATAGRAMS: usize = 256;
 
+/// Records kept for the session that a handshake ends with; further ones are lost, and CoAP repeats them.
+const MAX_EARLY_RECORDS: usize = 4;
+
 impl Sessions {
     /// Takes a datagram that came to a DTLS listener.
     pub fn handle_datagram(&mut self, now: Instant, peer: Peer, datagram: &[u8]) {
@@ -158,7 +161,7 @@ impl Sessions {
         };
         let session = self.new_session_id();
         let whole = hello.is_none();
-        let pending = Pending { peer, session, random, connection_id: None, hello, datagrams: 0 };
+        let pending = Pending { peer, session, random, connection_id: None, hello, datagrams: 0, early: Vec::new() };
         self.pending.insert(address, pending);
         let deadline = now + self.configuration.lwm2m.sessions.handshake_timeout;
         self.deadlines.push_back((deadline, address, session));
@@ -210,6 +213,8 @@ impl Sessions {
             match named {
                 Some(Named::Session(session)) => Some(session),
                 Some(Named::Pending(of)) if of == address => {
+                    // Only its keys tell a Finished from data.
+                    self.keep_early(peer, record);
                     self.continue_handshake(peer, datagram);
                     return false;
                 }
@@ -221,6 +226,13 @@ impl Sessions {
             }
         } else {
             let session = self.by_address.get(&address).copied();
+            if self.pending.contains_key(&address)
+                && session.is_none()
+                && record.content_type == content::APPLICATION_DATA
+            {
+                self.keep_early(peer, record);
+                return true;
+            }
             // A Finished belongs to a handshake; so does everything where there is nothing else.
             if self.pending.contains_key(&address) && (record.content_type == content::HANDSHAKE || session.is_none()) {
                 self.continue_handshake(peer, datagram);
@@ -233,6 +245,27 @@ impl Sessions {
             None => self.refuse_unknown(peer, record),
         }
         true
+    }
+
+    fn keep_early(&mut self, peer: Peer, record: &Record<'_>) {
+        let Some(pending) = self.pending.get_mut(&(peer.listener, peer.remote)) else { return };
+        if pending.early.len() < MAX_EARLY_RECORDS {
+            pending.early.push(record.whole.to_vec());
+        } else {
+            self.count(Occurrence::RecordDropped("early"));
+        }
+    }
+
+    /// Takes the records that came for a session before it stood. The handshake has read up to `newest_read`.
+    pub(super) fn take_early(&mut self, now: Instant, peer: Peer, newest_read: u64, records: &[Vec<u8>]) {
+        let id_bytes = self.configuration.lwm2m.sessions.connection_id_bytes;
+        for whole in records {
+            if let Some((record, _)) = split_first(whole, id_bytes)
+                && record.sequence > newest_read
+            {
+                self.handle_protected(now, peer, &record, whole);
+            }
+        }
     }
 
     /// A record of a session that is not known. Nobody but its peer could read an answer, and none could be protected.
