@@ -50,7 +50,7 @@ fn broker_that_shows_a_certificate_for_another_name_is_not_used() {
 /// A broker with a plain listener for the test's own clients, and the port of another one behind TLS.
 fn broker_behind_tls(authority: &Authority) -> (Mosquitto, u16) {
     let port = free_port();
-    let (certificate, key) = authority.issue("localhost");
+    let (certificate, key) = authority.issue("localhost").pems();
     let lines = format!("listener {port} 127.0.0.1\ncertfile {{dir}}/server.crt\nkeyfile {{dir}}/server.key");
     let files = [("server.crt", certificate.as_bytes()), ("server.key", key.as_bytes())];
     (Mosquitto::start_configured(&lines, &files), port)

@@ -64,16 +64,15 @@ fn body_of(pem: &str) -> String {
 #[test]
 fn devices_with_certificates_of_a_trusted_authority_register_over_tls_1_2_and_1_3() {
     let (servers, devices) = (Authority::make("servers"), Authority::make("devices"));
-    let (server_certificate, server_key) = servers.issue("localhost");
+    let (server_certificate, server_key) = servers.issue("localhost").pems();
     let mut tls = start(
         "certificate = \"s.crt\"\nprivate_key = \"s.key\"\ntrust = \"devices.crt\"\n",
         &[("s.crt", &server_certificate), ("s.key", &server_key), ("devices.crt", &devices.certificate())],
     );
     for (endpoint, version) in [("node-12", &CERTIFICATE_SUITE[..]), ("node-13", &["-tls1_3"])] {
-        let (certificate, key) = devices.issue(endpoint);
+        let (certificate, key) = devices.issue(endpoint).pems();
         let files = [("device.crt", &*certificate), ("device.key", &*key), ("ca.crt", &*servers.certificate())];
-        let arguments =
-            [&CERTIFICATE_FILES[..], &["-CAfile", "ca.crt", "-verify_return_error"], version].concat();
+        let arguments = [&CERTIFICATE_FILES[..], &["-CAfile", "ca.crt", "-verify_return_error"], version].concat();
         let client = TlsClient::connect(tls.address, &arguments, &files);
         let mut device = StreamDevice::over(client, MAX_MESSAGE_SIZE);
         let location = device.register(endpoint, &["lwm2m=1.1", "lt=300", "b=T"]);
@@ -81,9 +80,8 @@ fn devices_with_certificates_of_a_trusted_authority_register_over_tls_1_2_and_1_
         device.notify("21.5");
         let topic = format!("lwm2m/{endpoint}/telemetry");
         tls.cloud.expect("the value", |seen, payload| seen == topic && payload["values"]["temperature"] == 21.5);
-        let record = tls.gateway.wait_for_json(&format!("/api/v1/devices/{endpoint}"), |record| {
-            record["state"] == "online"
-        });
+        let record =
+            tls.gateway.wait_for_json(&format!("/api/v1/devices/{endpoint}"), |record| record["state"] == "online");
         assert_eq!(record["transport"], "tls", "{record}");
         assert!(record["identity"].as_str().unwrap().contains(endpoint), "{record}");
         assert_eq!(device.deregister(&location), MessageClass::Response(ResponseType::Deleted));
@@ -94,7 +92,7 @@ fn devices_with_certificates_of_a_trusted_authority_register_over_tls_1_2_and_1_
 fn devices_without_a_certificate_that_counts_are_turned_away_with_the_reason() {
     let (devices, strangers) = (Authority::make("devices"), Authority::make("strangers"));
     let tls = start("trust = \"devices.crt\"\n", &[("devices.crt", &devices.certificate())]);
-    let (certificate, key) = strangers.issue("node-1");
+    let (certificate, key) = strangers.issue("node-1").pems();
     let arguments = [&CERTIFICATE_FILES[..], &CERTIFICATE_SUITE[..]].concat();
     let files = [("device.crt", &*certificate), ("device.key", &*key)];
     let told = TlsClient::connect(tls.address, &arguments, &files).wait_for_end();
@@ -109,7 +107,10 @@ fn devices_without_a_certificate_that_counts_are_turned_away_with_the_reason() {
     let reasons = reasons(&refused).join("; ");
     assert!(reasons.contains("CN=node-1") && reasons.contains("showed no certificate"), "{refused}");
     let (_, metrics) = tls.gateway.get_text("/metrics");
-    assert!(metrics.contains("reason=\"bad_certificate\"") && metrics.contains("reason=\"no_certificate\""), "{metrics}");
+    assert!(
+        metrics.contains("reason=\"bad_certificate\"") && metrics.contains("reason=\"no_certificate\""),
+        "{metrics}"
+    );
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn without_a_configured_certificate_one_is_made_and_kept_over_restarts() {
 #[test]
 fn a_reload_takes_a_good_certificate_and_stays_with_the_former_one_beside_a_broken_one() {
     let authority = Authority::make("servers");
-    let (first, second) = (authority.issue("localhost"), authority.issue("localhost"));
+    let (first, second) = (authority.issue("localhost").pems(), authority.issue("localhost").pems());
     let lines = "certificate = \"s.crt\"\nprivate_key = \"s.key\"\n";
     let mut tls = start(lines, &[("s.crt", &first.0), ("s.key", &first.1)]);
     assert_eq!(shown_certificate(tls.address), body_of(&first.0));
@@ -151,7 +152,7 @@ fn a_reload_takes_a_good_certificate_and_stays_with_the_former_one_beside_a_brok
 #[test]
 fn a_certificate_that_ends_soon_raises_an_alarm_until_it_is_replaced() {
     let authority = Authority::make("servers");
-    let (soon, later) = (authority.issue_for("localhost", 10), authority.issue_for("localhost", 400));
+    let (soon, later) = (authority.issue_for("localhost", 10).pems(), authority.issue_for("localhost", 400).pems());
     let lines = "certificate = \"s.crt\"\nprivate_key = \"s.key\"\n";
     let mut tls = start(lines, &[("s.crt", &soon.0), ("s.key", &soon.1)]);
     let message = expect_alarm(&mut tls.cloud, "certificate_expires")["message"].as_str().unwrap().to_owned();

@@ -32,6 +32,29 @@ pub(crate) struct DeviceClient {
 }
 
 impl DeviceClient {
+    /// Starts Leshan over DTLS with these arguments of its security and their files in the folder; it registers by
+    /// itself.
+    pub(crate) fn start_secure(server: SocketAddr, endpoint: &str, folder: TempDir, security: &[&str]) -> Self {
+        let mut command = java_client("LeshanClient", &format!("coaps://{server}"));
+        command.args([endpoint, "300"]).args(security).current_dir(folder.path());
+        let process = Process::spawn("Leshan", &mut command, folder.path());
+        Self { library: Library::Leshan, process, seen: Vec::new(), _folder: folder }
+    }
+
+    /// Starts java-coap over TLS with a certificate of its own, as [`Self::start_secure`] does with Leshan.
+    pub(crate) fn start_over_tls(server: SocketAddr, endpoint: &str, folder: TempDir, files: &[&str]) -> Self {
+        let mut command = java_client("JavaCoapTcpClient", &format!("coaps+tcp://{server}"));
+        command.arg(endpoint).args(files).current_dir(folder.path());
+        let process = Process::spawn("JavaCoapTcp", &mut command, folder.path());
+        Self { library: Library::JavaCoapTcp, process, seen: Vec::new(), _folder: folder }
+    }
+
+    /// Goes on from another port, with the same DTLS session.
+    pub(crate) fn move_to_another_port(&mut self) {
+        self.process.tell("move");
+        self.expect("moved", |_| true);
+    }
+
     /// Starts the client; it registers by itself.
     pub(crate) fn start(library: Library, server: SocketAddr, endpoint: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
@@ -50,16 +73,7 @@ impl DeviceClient {
                     Library::Leshan => ("LeshanClient", "coap"),
                     _ => ("JavaCoapTcpClient", "coap+tcp"),
                 };
-                let leshan = installed.join("leshan");
-                let mut command = Command::new("java");
-                command.args([
-                    "-Xshare:auto",
-                    "-XX:TieredStopAtLevel=1",
-                    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                ]);
-                command.arg("-cp").arg(format!("{0}/*:{0}/classes", leshan.display()));
-                command.args([program.to_owned(), format!("{scheme}://{server}")]);
-                command
+                java_client(program, &format!("{scheme}://{server}"))
             }
         };
         command.arg(endpoint).current_dir(folder.path());
@@ -113,6 +127,14 @@ impl DeviceClient {
         self.expect("deregistered", |_| true);
         assert!(self.process.wait(true), "{:?} did not end well", self.library);
     }
+}
+
+fn java_client(program: &str, uri: &str) -> Command {
+    let leshan = installed_peers().join("leshan");
+    let mut command = Command::new("java");
+    command.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+    command.arg("-cp").arg(format!("{0}/*:{0}/classes", leshan.display())).args([program, uri]);
+    command
 }
 
 pub(crate) fn installed_peers() -> PathBuf {

@@ -30,6 +30,7 @@ key = "temperature"
 pub(crate) struct Setup {
     name: &'static str,
     unknown_devices: &'static str,
+    dtls: Option<u16>,
     lwm2m_options: String,
     http_options: String,
     sink_url: String,
@@ -48,6 +49,7 @@ impl Setup {
         Self {
             name: "under-test",
             unknown_devices: "accept",
+            dtls: None,
             lwm2m_options: String::new(),
             http_options: String::new(),
             sink_url: format!("mqtt://127.0.0.1:{}", broker.port()),
@@ -66,6 +68,12 @@ impl Setup {
     /// Whether devices without credentials are taken: the key of that name.
     pub(crate) fn unknown_devices(mut self, word: &'static str) -> Self {
         self.unknown_devices = word;
+        self
+    }
+
+    /// Also listens for DTLS.
+    pub(crate) fn dtls(mut self) -> Self {
+        self.dtls = Some(free_port());
         self
     }
 
@@ -110,18 +118,19 @@ impl Setup {
     pub(crate) fn prepare(self) -> Gateway {
         let folder = TempDir::new().expect("a temporary folder");
         let (lwm2m, http) = (free_port(), free_port());
+        let dtls = self.dtls.map_or_else(|| "off".to_owned(), |port| format!("127.0.0.1:{port}"));
         let Self { name, unknown_devices, lwm2m_options, http_options, sink_url, sink_options, .. } = self;
         let config = format!(
             "version = 1\n\
              [gateway]\nname = \"{name}\"\ndata_dir = \"data\"\n\
-             [lwm2m]\nudp = \"127.0.0.1:{lwm2m}\"\ndtls = \"off\"\nunknown_devices = \"{unknown_devices}\"\n{lwm2m_options}\n\
+             [lwm2m]\nudp = \"127.0.0.1:{lwm2m}\"\ndtls = \"{dtls}\"\nunknown_devices = \"{unknown_devices}\"\n{lwm2m_options}\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n{http_options}\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"{sink_url}\"\n{sink_options}"
         );
         for subfolder in ["mappings", "models", "conf.d"] {
             fs::create_dir(folder.path().join(subfolder)).expect("a writable folder");
         }
-        let gateway = Gateway { folder, lwm2m, http, arguments: self.arguments, process: None };
+        let gateway = Gateway { folder, lwm2m, dtls: self.dtls, http, arguments: self.arguments, process: None };
         gateway.write_file("config.toml", &config);
         for (name, text) in &self.files {
             gateway.write_file(name, text);
@@ -141,6 +150,7 @@ impl Setup {
 /// A gateway, mostly one that runs.
 pub(crate) struct Gateway {
     lwm2m: u16,
+    dtls: Option<u16>,
     http: u16,
     arguments: Vec<&'static str>,
     process: Option<Process>,
@@ -274,7 +284,7 @@ impl Gateway {
         assert!(seen.is_some(), "lwm2mqtt did not log `{text}`:\n{}", process.last_errors());
     }
 
-    /// Everything that it has logged.
+    /// Everything that it has logged, over restarts too.
     pub(crate) fn log(&self) -> String {
         self.process.as_ref().expect("a running gateway").errors()
     }
@@ -298,6 +308,11 @@ impl Gateway {
 
     pub(crate) fn http_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.http))
+    }
+
+    /// Where LwM2M clients find it over DTLS.
+    pub(crate) fn dtls_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.dtls.expect("a gateway with DTLS")))
     }
 
     /// Where LwM2M clients find it.

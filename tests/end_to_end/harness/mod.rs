@@ -5,24 +5,28 @@
 
 mod authority;
 mod device;
+mod dtls_client;
 mod gateway;
 mod mosquitto;
 mod notifying_device;
 mod ports;
 mod process;
 mod scripted_device;
+mod secure_device;
 mod simulated;
 mod stream_device;
 mod tls_client;
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, Credentials};
 pub(crate) use device::{DeviceClient, Library, installed_peers};
+pub(crate) use dtls_client::{DtlsClient, Shown};
 pub(crate) use gateway::{Gateway, Setup, binary};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
 pub(crate) use process::{Process, poll};
 pub(crate) use scripted_device::ScriptedDevice;
+pub(crate) use secure_device::SecureDevice;
 pub(crate) use simulated::SimulatedDevices;
 pub(crate) use stream_device::{ABORT, CSM, Frame, PING, PONG, StreamDevice};
 pub(crate) use tls_client::TlsClient;

@@ -2,10 +2,10 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline towards other programs needs the real clock")]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,33 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the command. Its standard error is appended to `{folder}/{name}.stderr`.
     pub(crate) fn spawn(name: &str, command: &mut Command, folder: &Path) -> Self {
+        Self::spawn_read_by(name, command, folder, |stdout, send| {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        })
+    }
+
+    /// The same for a program whose standard output is no text: a line is what it wrote at once, in hex.
+    pub(crate) fn spawn_bytes(name: &str, command: &mut Command, folder: &Path) -> Self {
+        Self::spawn_read_by(name, command, folder, |mut stdout, send| {
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+                if send.send(data_encoding::HEXLOWER.encode(&buffer[..count])).is_err() {
+                    break;
+                }
+            }
+        })
+    }
+
+    fn spawn_read_by(
+        name: &str,
+        command: &mut Command,
+        folder: &Path,
+        read: impl FnOnce(ChildStdout, SyncSender<String>) + Send + 'static,
+    ) -> Self {
         let errors = folder.join(format!("{name}.stderr"));
         let error_file = File::options().create(true).append(true).open(&errors).expect("a file for standard error");
         let mut child = command
@@ -35,13 +62,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("{name} cannot be started ({error}); run `tests/run packages peers`"));
         let stdout = child.stdout.take().expect("a piped standard output");
         let (send, lines) = sync_channel(MAX_LINES_WAITING);
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        thread::spawn(move || read(stdout, send));
         let stdin = child.stdin.take();
         Self { name: name.to_owned(), child, stdin, lines, errors }
     }
@@ -55,6 +76,14 @@ impl Process {
     pub(crate) fn tell(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("an open standard input");
         writeln!(stdin, "{line}").and_then(|()| stdin.flush()).unwrap_or_else(|error| {
+            panic!("{} does not listen ({error}):\n{}", self.name, self.last_errors());
+        });
+    }
+
+    /// Writes bytes to its standard input, all at once.
+    pub(crate) fn tell_bytes(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("an open standard input");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).unwrap_or_else(|error| {
             panic!("{} does not listen ({error}):\n{}", self.name, self.last_errors());
         });
     }

@@ -249,6 +249,16 @@ impl StreamDevice {
         self.send(&Frame::of(&packet));
     }
 
+    /// Answers a request with a body.
+    pub(crate) fn answer_with_body(&mut self, request: &Packet, format: u16, payload: &[u8]) {
+        let mut packet = Packet::new();
+        packet.header.code = MessageClass::Response(ResponseType::Content);
+        packet.set_token(request.get_token().to_vec());
+        packet.add_option(CoapOption::ContentFormat, format.to_be_bytes().to_vec());
+        packet.payload = payload.to_vec();
+        self.send(&Frame::of(&packet));
+    }
+
     /// Answers whatever the gateway wants of a device with a temperature.
     fn answer(&mut self, frame: &Frame) {
         let request = frame.packet();

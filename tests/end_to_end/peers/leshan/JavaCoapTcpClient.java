@@ -4,6 +4,14 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.KeyStore;
+import java.security.PrivateKey;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentSkipListMap;
@@ -11,6 +19,10 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 import javax.net.SocketFactory;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLSocketFactory;
+import javax.net.ssl.TrustManagerFactory;
 
 import com.mbed.coap.client.CoapClient;
 import com.mbed.coap.packet.BlockSize;
@@ -21,6 +33,7 @@ import com.mbed.coap.packet.Method;
 import com.mbed.coap.server.CoapServer;
 import com.mbed.coap.server.TcpCoapServer;
 import com.mbed.coap.server.observe.ObserversManager;
+import com.mbed.coap.transport.javassl.SSLSocketClientTransport;
 import com.mbed.coap.transport.javassl.SocketClientTransport;
 
 /**
@@ -29,6 +42,7 @@ import com.mbed.coap.transport.javassl.SocketClientTransport;
  *
  * <pre>
  * java -cp 'target/peers/leshan/*:target/peers/leshan/classes' JavaCoapTcpClient coap+tcp://HOST:PORT ENDPOINT
+ * .. JavaCoapTcpClient coaps+tcp://HOST:PORT ENDPOINT CERTIFICATE.der PRIVATE_KEY.der AUTHORITY.der
  * </pre>
  *
  * Prints and takes the same lines as LeshanClient: registered, updated, deregistered, read, written, executed, observed,
@@ -56,19 +70,43 @@ public final class JavaCoapTcpClient {
     }
 
     public static void main(String[] args) throws Exception {
-        if (args.length != 2) {
-            System.err.println("usage: JavaCoapTcpClient coap+tcp://HOST:PORT ENDPOINT");
+        if (args.length != 2 && args.length != 5) {
+            System.err.println("usage: JavaCoapTcpClient coap[s]+tcp://HOST:PORT ENDPOINT [CERTIFICATE KEY AUTHORITY]");
             System.exit(2);
         }
         URI uri = URI.create(args[0]);
         InetSocketAddress server = new InetSocketAddress(InetAddress.getByName(uri.getHost()), uri.getPort());
-        new JavaCoapTcpClient().run(server, args[1]);
+        SocketClientTransport transport = args.length == 5
+                ? new SSLSocketClientTransport(server, tls(args[2], args[3], args[4]), false)
+                : new SocketClientTransport(server, SocketFactory.getDefault(), false);
+        new JavaCoapTcpClient().run(server, args[1], transport);
         System.exit(0);
     }
 
-    private void run(InetSocketAddress address, String endpoint) throws Exception {
+    /** TLS with a certificate of its own, to servers of this authority; all files are DER, the key PKCS#8. */
+    private static SSLSocketFactory tls(String certificate, String key, String authority) throws Exception {
+        CertificateFactory certificates = CertificateFactory.getInstance("X.509");
+        PrivateKey privateKey = KeyFactory.getInstance("EC")
+                .generatePrivate(new PKCS8EncodedKeySpec(Files.readAllBytes(Path.of(key))));
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(null, null);
+        char[] password = {};
+        store.setKeyEntry("own", privateKey, password,
+                new Certificate[] { certificates.generateCertificate(Files.newInputStream(Path.of(certificate))) });
+        store.setCertificateEntry("authority",
+                certificates.generateCertificate(Files.newInputStream(Path.of(authority))));
+        KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+        keys.init(store, password);
+        TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        trust.init(store);
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
+        return context.getSocketFactory();
+    }
+
+    private void run(InetSocketAddress address, String endpoint, SocketClientTransport transport) throws Exception {
         CoapServer server = TcpCoapServer.builder()
-                .transport(new SocketClientTransport(address, SocketFactory.getDefault(), false))
+                .transport(transport)
                 .maxMessageSize(8_193)
                 .blockSize(BlockSize.S_1024_BERT)
                 .route(observers.then(this::answer))
