@@ -11,6 +11,7 @@ mod ets_management;
 mod ets_objects;
 mod ets_registration;
 mod ets_reporting;
+mod ets_security;
 pub(crate) mod gateway;
 mod gateway_objects;
 mod lwm2m_vectors;

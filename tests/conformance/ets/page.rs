@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{ALL, Run, take_runs};
-use crate::conformance::{ets_management, ets_objects, ets_registration, ets_reporting};
+use crate::conformance::{ets_management, ets_objects, ets_registration, ets_reporting, ets_security};
 use crate::written_page::check_page;
 
 /// What is done about a case.
@@ -51,10 +51,11 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-const CHAPTERS: [(&str, &[&[Case]]); 4] = [
+const CHAPTERS: [(&str, &[&[Case]]); 5] = [
     ("Registration (100 to 199)", ets_registration::CHAPTER),
     ("Device management (200 to 299)", ets_management::CHAPTER),
     ("Information reporting (300 to 399)", ets_reporting::CHAPTER),
+    ("Security (400 to 499)", ets_security::CHAPTER),
     ("Core and further objects (500 to 1999), as far as the client here has them", ets_objects::CHAPTER),
 ];
 
@@ -69,16 +70,18 @@ const SOURCES: &[&str] = &[
     include_str!("../ets_objects.rs"),
     include_str!("../ets_reporting.rs"),
     include_str!("../ets_reporting/composites.rs"),
+    include_str!("../ets_security.rs"),
 ];
 
 const HEAD: &str = "# Conformance
 
 The OMA Enabler Test Specification for LwM2M (releases 1.0.2, 1.1 and 1.2) lists cases for servers. Those below are
 played by tests: the gateway's core against a scripted client in virtual time, command by command as an operator would
-give them, each once for every release that it is for. The table is written by the run, not by hand.
+give them, each once for every release that it is for. The cases of security are played over real sockets, between the
+program and clients of OpenSSL and Mbed TLS. The table is written by the run, not by hand.
 
-What it cannot say: it is our reading of the cases, not a certificate; the client is our own. Clients of others are
-met by the end-to-end tests. Where the specification contradicts the standard (success of Delete, the method of a
+What it cannot say: it is our reading of the cases, not a certificate; the LwM2M client is our own. Clients of others
+are met by the end-to-end tests. Where the specification contradicts the standard (success of Delete, the method of a
 write, the value of Observe), the standard holds.
 
 A cell is empty where the case is not for that release.
