@@ -1,5 +1,5 @@
 //! Figures of the real binary, each with a mosquitto of its own on the loopback interface:
-//! `tests/figures/run [commands] [registrations] [load] [latency] [memory] [tcp]`; without words all, in about seven
+//! `tests/figures/run [commands] [registrations] [load] [latency] [memory] [tcp] [dtls]`; without words all, in about seven
 //! minutes.
 //!
 //! The program is `$LWM2MQTT_BINARY` or `target/release/lwm2mqtt`; its data lies below `$FIGURES_FOLDER` or
@@ -8,9 +8,13 @@
 //! processor time of the gateway is its own. Nothing is asserted: what is good enough depends on the machine.
 #![expect(clippy::cast_precision_loss, reason = "figures are for people")]
 
+#[path = "../../tests/end_to_end/harness/authority.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "made for tests, which use all of it and fail by panicking")]
+mod authority;
 mod commands;
 mod devices;
 mod rig;
+mod sessions;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +27,7 @@ use rig::{Outcome, Rig, Settings};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-const PARTS: [&str; 6] = ["commands", "registrations", "load", "latency", "memory", "tcp"];
+const PARTS: [&str; 7] = ["commands", "registrations", "load", "latency", "memory", "tcp", "dtls"];
 const RUNS: usize = 3;
 const LOAD_DEVICES: u32 = 1_000;
 const LOAD_TIME: Duration = Duration::from_secs(12);
@@ -61,6 +65,9 @@ fn main() -> ExitCode {
         }
         if wanted("tcp") {
             run(&runtime, streams())?;
+        }
+        if wanted("dtls") {
+            run(&runtime, sessions::sessions())?;
         }
         Ok::<(), Box<dyn std::error::Error>>(())
     });

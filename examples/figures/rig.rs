@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::authority::Authority;
+
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +27,10 @@ const MAPPING: &str = "version = 1\n[[telemetry]]\npath = \"/3303/0/5700\"\nkey 
 pub(crate) struct Settings {
     /// Lines of the section `[store]`; empty means the defaults.
     pub(crate) store: &'static str,
+    /// Further lines of the section `[lwm2m]`.
+    pub(crate) lwm2m: &'static str,
+    /// Whether it listens for DTLS.
+    pub(crate) dtls: bool,
     /// Whether the built-in mapping is used, else one rule for temperatures.
     pub(crate) default_mapping: bool,
 }
@@ -35,13 +41,15 @@ pub(crate) struct Rig {
     mosquitto: Child,
     /// Where devices find the gateway.
     pub(crate) lwm2m: SocketAddr,
+    /// The same over DTLS.
+    pub(crate) dtls: SocketAddr,
     /// The same over TCP.
     pub(crate) lwm2m_tcp: SocketAddr,
     /// Port of the broker.
     pub(crate) mqtt: u16,
     /// Port of the API.
     pub(crate) http: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Rig {
@@ -50,14 +58,22 @@ impl Rig {
         let folder = tempfile::Builder::new().prefix("figures-").tempdir_in(data_folder()?)?;
         let (mqtt, http) = (free_tcp_port()?, free_tcp_port()?);
         let lwm2m = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let dtls = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let lwm2m_tcp = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()?));
         let mosquitto = start_mosquitto(folder.path(), mqtt)?;
-        let Settings { store, default_mapping } = settings;
+        let Settings { store, lwm2m: lines, default_mapping, .. } = settings;
+        let (dtls_listener, secure) = if settings.dtls {
+            write_certificates(folder.path())?;
+            (dtls.to_string(), "certificate = \"server.crt\"\nprivate_key = \"server.key\"\ntrust = [\"ca.crt\"]\n")
+        } else {
+            ("off".to_owned(), "")
+        };
         let config = format!(
             "version = 1\n[gateway]\nname = \"figures\"\ndata_dir = \"data\"\ndefault_mapping = {default_mapping}\n\
              [store]\n{store}\n\
              [log]\nlevel = \"error\"\n\
-             [lwm2m]\nudp = \"{lwm2m}\"\ntcp = \"{lwm2m_tcp}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n\
+             [lwm2m]\nudp = \"{lwm2m}\"\ntcp = \"{lwm2m_tcp}\"\ndtls = \"{dtls_listener}\"\n\
+             unknown_devices = \"accept\"\n{secure}{lines}\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n"
         );
@@ -65,20 +81,40 @@ impl Rig {
         if !default_mapping {
             fs::write(folder.path().join("mappings/temperature.toml"), MAPPING)?;
         }
-        let file = folder.path().join("config.toml");
-        fs::write(&file, config)?;
-        let binary = binary();
-        let gateway = Command::new(&binary)
-            .arg("run")
-            .arg("--config")
-            .arg(&file)
-            .current_dir(folder.path())
-            .env_remove("LWM2MQTT_CONFIG")
-            .spawn()
-            .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
-        let mut rig = Self { gateway, mosquitto, lwm2m, lwm2m_tcp, mqtt, http, _folder: folder };
+        fs::write(folder.path().join("config.toml"), config)?;
+        let gateway = start_gateway(folder.path())?;
+        let mut rig = Self { gateway, mosquitto, lwm2m, dtls, lwm2m_tcp, mqtt, http, folder };
         rig.wait_until_ready(http).await?;
         Ok(rig)
+    }
+
+    /// Ends the gateway as a power cut would, and starts it again with its data.
+    pub(crate) async fn restart(&mut self) -> Outcome<()> {
+        self.gateway.kill()?;
+        self.gateway.wait()?;
+        self.gateway = start_gateway(self.folder.path())?;
+        self.wait_until_ready(self.http).await
+    }
+
+    /// Where its configuration lies.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Asks its API to take something.
+    pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> Outcome<()> {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http)).await?;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            self.http,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        if answer.starts_with("HTTP/1.1 2") { Ok(()) } else { Err(answer.chars().take(500).collect::<String>().into()) }
     }
 
     async fn wait_until_ready(&mut self, http: u16) -> Outcome<()> {
@@ -159,6 +195,27 @@ pub(crate) fn data_folder() -> Outcome<PathBuf> {
     let folder = std::env::var_os("FIGURES_FOLDER").map_or_else(built, PathBuf::from);
     fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// An authority, and what it vouches for: `server` and `device`.
+fn write_certificates(folder: &Path) -> Outcome<()> {
+    let authority = Authority::make("authority");
+    fs::write(folder.join("ca.crt"), authority.pem())?;
+    authority.issue("gateway").write(folder, "server");
+    authority.issue("figures-x509").write(folder, "device");
+    Ok(())
+}
+
+fn start_gateway(folder: &Path) -> Outcome<Child> {
+    let binary = binary();
+    Command::new(&binary)
+        .arg("run")
+        .arg("--config")
+        .arg(folder.join("config.toml"))
+        .current_dir(folder)
+        .env_remove("LWM2MQTT_CONFIG")
+        .spawn()
+        .map_err(|error| format!("{} does not start: {error}", binary.display()).into())
 }
 
 fn start_mosquitto(folder: &Path, port: u16) -> Outcome<Child> {
