@@ -200,7 +200,7 @@ pub(crate) fn data_folder() -> Outcome<PathBuf> {
 /// An authority, and what it vouches for: `server` and `device`.
 fn write_certificates(folder: &Path) -> Outcome<()> {
     let authority = Authority::make("authority");
-    fs::write(folder.join("ca.crt"), authority.pem())?;
+    fs::write(folder.join("ca.crt"), authority.certificate())?;
     authority.issue("gateway").write(folder, "server");
     authority.issue("figures-x509").write(folder, "device");
     Ok(())

@@ -226,12 +226,12 @@ impl Sessions {
             }
         } else {
             let session = self.by_address.get(&address).copied();
-            if self.pending.contains_key(&address)
-                && session.is_none()
-                && record.content_type == content::APPLICATION_DATA
-            {
+            if self.pending.contains_key(&address) && record.content_type == content::APPLICATION_DATA {
+                // Of the session there is, or of the one to come: the keys will tell.
                 self.keep_early(peer, record);
-                return true;
+                if session.is_none() {
+                    return true;
+                }
             }
             // A Finished belongs to a handshake; so does everything where there is nothing else.
             if self.pending.contains_key(&address) && (record.content_type == content::HANDSHAKE || session.is_none()) {
