@@ -1,7 +1,7 @@
 //! `device import`: the credentials of many devices from one file.
 //!
 //! ```text
-//! CSV or JSON ─▶ rows ─▶ what is wrong is told by line ─▶ lists of CHUNK ─▶ gateway ─▶ what it refused, by line
+//! CSV or JSON ─▶ rows ─▶ what is wrong is told by line ─▶ lists ─▶ gateway ─▶ what it refused, by line
 //! ```
 //!
 //! With `--all-or-nothing` everything is first tried, then put.
@@ -19,8 +19,10 @@ use crate::config::Sources;
 use crate::model::credential::Scope;
 use crate::northbound::credential_json::{CredentialRequest, FIELDS, RequestedMeans, parse_credential};
 
-/// Credentials in one request.
-const CHUNK: usize = 500;
+/// Credentials in one request, and bytes of their JSON beyond which no further one is added: the gateway takes bodies of
+/// 2 MiB.
+const MAX_ROWS: usize = 500;
+const ENOUGH_BYTES: usize = 1 << 20;
 
 /// What separates tags in a cell.
 const TAG_SEPARATORS: [char; 3] = [';', ',', '|'];
@@ -67,7 +69,7 @@ pub(super) fn import(arguments: &ImportArguments, sources: &Sources<'_>, termina
         }
     }
     // A single request is whole by itself, even if somebody else changes credentials meanwhile.
-    let whole = arguments.all_or_nothing && rows.len() <= CHUNK;
+    let whole = arguments.all_or_nothing && lists_of(&rows).len() <= 1;
     let parameters = if whole { "?all_or_nothing=true" } else { "" };
     put_into(&gateway, &rows, parameters, &mut problems, &mut results)?;
     let told = tell(arguments, &rows, &results, terminal).and_then(|()| tell_problems(&problems, terminal));
@@ -215,6 +217,20 @@ fn checked(rows: Vec<Row>, problems: &mut Problems) -> Vec<Row> {
     rows.into_iter().filter(|row| is_right(row)).collect()
 }
 
+/// The rows in lists that fit into requests.
+fn lists_of(rows: &[Row]) -> Vec<&[Row]> {
+    let (mut lists, mut first, mut bytes) = (Vec::new(), 0, 0);
+    for (index, row) in rows.iter().enumerate() {
+        bytes += row.fields.to_string().len() + 1;
+        if index + 1 - first >= MAX_ROWS || bytes >= ENOUGH_BYTES {
+            lists.extend(rows.get(first..=index));
+            (first, bytes) = (index + 1, 0);
+        }
+    }
+    lists.extend(rows.get(first..).filter(|rest| !rest.is_empty()));
+    lists
+}
+
 /// Asks for all rows in lists, without looking at the results but for what is wrong.
 fn put(gateway: &Gateway, rows: &[Row], parameters: &str, problems: &mut Problems) -> Result<(), NoAnswer> {
     put_into(gateway, rows, parameters, problems, &mut Vec::new())
@@ -228,7 +244,7 @@ fn put_into(
     problems: &mut Problems,
     results: &mut Vec<Json>,
 ) -> Result<(), NoAnswer> {
-    for chunk in rows.chunks(CHUNK) {
+    for chunk in lists_of(rows) {
         let body: Json = chunk.iter().map(|row| row.fields.clone()).collect();
         let (status, mut answer) =
             gateway.ask_for_any("POST", &format!("/api/v1/credentials{parameters}"), Some(&body))?;
@@ -318,6 +334,22 @@ mod tests {
             "error: line 6: endpoint: is missing",
         ];
         assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn lists_are_short_and_small() {
+        let row = |bytes: usize| Row {
+            place: String::new(),
+            endpoint: String::new(),
+            fields: json!({ "certificate": "x".repeat(bytes) }),
+        };
+        let lengths = |rows: &[Row]| lists_of(rows).iter().map(|list| list.len()).collect::<Vec<_>>();
+        let many: Vec<Row> = (0..1_201).map(|_| row(10)).collect();
+        assert_eq!(lengths(&many), [500, 500, 201]);
+        assert_eq!(lengths(&many[..500]), [500]);
+        let large: Vec<Row> = (0..150).map(|_| row(16 << 10)).collect();
+        assert_eq!(lengths(&large), [64, 64, 22]);
+        assert_eq!(lengths(&[]), [] as [usize; 0]);
     }
 
     #[test]

@@ -535,7 +535,7 @@ fn corrections_key(sink: &str) -> String {
 }
 
 fn restore(services: &mut Services, devices: &mut Devices, stored: StoredState) {
-    services.restore_credentials(&stored.secrets);
+    services.restore_credentials(&stored.secrets, &stored.sealed_shut);
     services.restore_handshakes(&stored.secrets);
     for (endpoint, record) in stored.devices {
         match serde_json::from_slice::<DeviceRecord>(&record) {

@@ -243,6 +243,8 @@ pub struct StoredState {
     pub spools: BTreeMap<String, SpoolExtent>,
     /// What is secret, in the order of the keys of each kind.
     pub secrets: Vec<SecretRow>,
+    /// Secrets that are there but do not open, by kind and key.
+    pub sealed_shut: Vec<(SecretKind, Vec<u8>)>,
     /// Retained rows of devices whose topic ends in `/values` or `/attributes`.
     pub latest: Vec<RetainedRow>,
 }

@@ -132,6 +132,7 @@ impl SimulatedStore {
             devices: devices.into_iter().collect(),
             commands: commands.into_iter().map(|((endpoint, id), record)| (endpoint, id, record)).collect(),
             state,
+            sealed_shut: Vec::new(),
             secrets: secrets.into_iter().map(|((kind, key), value)| SecretRow { kind, key, value }).collect(),
             spools: extents.collect(),
             latest: retained.into_values().filter(latest).collect(),

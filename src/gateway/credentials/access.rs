@@ -133,7 +133,7 @@ impl Credentials {
 
     /// Whether the name's credential was removed and no window lets it in again.
     fn is_shut_out(&self, set: &Set, endpoint: &str) -> bool {
-        self.readmits_until.is_none() && set.removed.contains_key(endpoint)
+        self.readmits_until.is_none() && (set.removed.contains_key(endpoint) || set.unreadable.contains(endpoint))
     }
 }
 

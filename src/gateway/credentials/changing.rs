@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rand_core::Rng as _;
 
-use super::entry::{Entry, Former, Holder, Pattern, Row, row_key, scope_word};
+use super::entry::{Entry, Former, Holder, Pattern, Row, parse_row_key, row_key, scope_word};
 use super::{Credentials, MAX_PATTERNS, MAX_REMOVED};
 use crate::gateway::clock::WallClock;
 use crate::gateway::handshakes::HandshakeOrder;
@@ -119,6 +119,7 @@ impl Credentials {
         let scope = wish.scope;
         let set = self.set_mut(scope);
         set.forget_removal(wish.endpoint.as_str());
+        set.unreadable.remove(&wish.endpoint);
         let before = set.take(wish.endpoint.as_str());
         let wall = moment.wall;
         let until = wish.keep_old.map(|keep_old| {
@@ -236,24 +237,32 @@ impl Credentials {
     }
 
     /// Takes the rows of the store; answers what the handshakes have to know, and how many rows cannot be read.
-    pub(super) fn restore(&mut self, rows: &[SecretRow]) -> (Change, usize) {
+    pub(super) fn restore(&mut self, rows: &[SecretRow], sealed_shut: &[(SecretKind, Vec<u8>)]) -> (Change, usize) {
         let (mut change, mut unreadable) = (Change::default(), 0);
-        for row in rows.iter().filter(|row| row.kind == SecretKind::Credential) {
-            let Ok(row) = serde_json::from_slice::<Row>(row.value.expose()) else {
-                unreadable += 1;
-                continue;
-            };
-            let scope = row.scope;
-            if let Some(removed_at) = row.removed_at {
-                self.set_mut(scope).remember_removal(row.endpoint, removed_at);
-            } else if let Some(entry) = row.into_entry() {
+        for stored in rows.iter().filter(|row| row.kind == SecretKind::Credential) {
+            let row = serde_json::from_slice::<Row>(stored.value.expose()).ok();
+            let removal = row.as_ref().and_then(|row| Some((row.scope, row.endpoint.clone(), row.removed_at?)));
+            if let Some((scope, endpoint, removed_at)) = removal {
+                self.set_mut(scope).remember_removal(endpoint, removed_at);
+            } else if let Some((scope, entry)) = row.and_then(|row| Some((row.scope, row.into_entry()?))) {
                 change.tell(scope, None, Some(&entry));
                 self.set_mut(scope).insert(entry);
             } else {
                 unreadable += 1;
+                self.close(&stored.key);
             }
         }
+        for (_, key) in sealed_shut.iter().filter(|(kind, _)| *kind == SecretKind::Credential) {
+            self.close(key);
+        }
         (change, unreadable)
+    }
+
+    /// Closes the name of a row that cannot be read.
+    fn close(&mut self, key: &[u8]) {
+        if let Some((scope, endpoint)) = parse_row_key(key) {
+            self.set_mut(scope).unreadable.insert(endpoint);
+        }
     }
 
     /// All rows anew, for a store that lost some.
@@ -309,6 +318,13 @@ impl Services {
         let created = self.credentials.get(wish.scope, wish.endpoint.as_str()).is_none();
         let fresh = self.random.next_u64().max(1);
         let moment = Moment { wall: self.wall(), synced: self.clock.is_synced() };
+        tracing::info!(
+            endpoint = %wish.endpoint,
+            scope = scope_word(wish.scope),
+            mode = wish.means.mode(),
+            created,
+            "credential put"
+        );
         let change = self.credentials.put(wish, fresh, moment);
         self.follow(change);
         Ok(created)
@@ -331,6 +347,7 @@ impl Services {
     pub fn remove_credential(&mut self, scope: Scope, endpoint: &str) -> bool {
         let wall = self.wall();
         let Some(change) = self.credentials.remove(scope, endpoint, wall) else { return false };
+        tracing::info!(endpoint, scope = scope_word(scope), "credential removed");
         self.follow(change);
         true
     }
@@ -360,7 +377,9 @@ impl Services {
 
     /// An endpoint whose credential was removed was let in again: its name is as good as any other.
     pub fn credential_readmitted(&mut self, scope: Scope, endpoint: &str) {
-        if self.credentials.set_mut(scope).forget_removal(endpoint) {
+        let set = self.credentials.set_mut(scope);
+        set.unreadable.remove(endpoint);
+        if set.forget_removal(endpoint) {
             let key = row_key(scope, endpoint);
             self.write(StoreWrite::DeleteSecret { kind: SecretKind::Credential, key });
         }
@@ -381,8 +400,12 @@ impl Services {
     }
 
     /// Takes the rows of the store, at start.
-    pub(in crate::gateway) fn restore_credentials(&mut self, rows: &[SecretRow]) {
-        let (change, unreadable) = self.credentials.restore(rows);
+    pub(in crate::gateway) fn restore_credentials(
+        &mut self,
+        rows: &[SecretRow],
+        sealed_shut: &[(SecretKind, Vec<u8>)],
+    ) {
+        let (change, unreadable) = self.credentials.restore(rows, sealed_shut);
         if unreadable > 0 {
             tracing::error!(unreadable, "stored credentials cannot be read and are ignored");
         }

@@ -140,6 +140,13 @@ pub(super) fn row_key(scope: Scope, endpoint: &str) -> Vec<u8> {
     format!("{}/{endpoint}", scope_word(scope)).into_bytes()
 }
 
+/// Scope and name of a key.
+pub(super) fn parse_row_key(key: &[u8]) -> Option<(Scope, Endpoint)> {
+    let (word, name) = std::str::from_utf8(key).ok()?.split_once('/')?;
+    let scope = [Scope::Server, Scope::Bootstrap].into_iter().find(|scope| scope_word(*scope) == word)?;
+    Some((scope, Endpoint::new(name).ok()?))
+}
+
 /// The word of the interfaces.
 pub const fn scope_word(scope: Scope) -> &'static str {
     match scope {

@@ -23,7 +23,7 @@ pub mod entry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::credential::{Proof, Scope};
 use crate::model::credential_wish::Means;
@@ -77,6 +77,9 @@ struct Set {
     removed: HashMap<Endpoint, WallTime>,
     /// The same, the oldest first.
     removals: BTreeSet<(WallTime, Endpoint)>,
+    /// Names whose stored credential could not be read: they are as closed as removed ones, so that losing the key of the
+    /// store opens nothing. Their rows are left alone.
+    unreadable: HashSet<Endpoint>,
 }
 
 /// All credentials.

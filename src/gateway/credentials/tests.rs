@@ -109,7 +109,7 @@ impl World {
             .map(|(key, value)| SecretRow { kind: SecretKind::Credential, key: key.clone(), value: value.clone() })
             .collect();
         let mut world = Self { wall: self.wall, last_generation: self.last_generation, ..Self::default() };
-        let (change, unreadable) = world.table.restore(&rows);
+        let (change, unreadable) = world.table.restore(&rows, &[]);
         assert_eq!(unreadable, 0);
         world.rows.clone_from(&self.rows);
         world.follow(change);
@@ -464,11 +464,22 @@ fn rows_that_cannot_be_read_are_counted_and_the_rest_is_taken() {
         |value: &[u8]| SecretRow { kind: SecretKind::Credential, key: Vec::new(), value: SecretBytes::new(value) };
     let other = SecretRow { kind: SecretKind::Session, ..row(b"x") };
     let good = Row::of_removal(SERVER, Endpoint::new("a").unwrap(), WallTime::default());
-    let rows = [row(b"{"), row(br#"{"scope":"server","endpoint":"b"}"#), other, row(good.value().expose())];
+    let broken = SecretRow { key: b"server/c".to_vec(), ..row(b"{") };
+    let rows = [broken, row(br#"{"scope":"server","endpoint":"b"}"#), other, row(good.value().expose())];
+    let shut = [(SecretKind::Credential, b"server/d".to_vec()), (SecretKind::Session, b"server/e".to_vec())];
     let mut table = Credentials::default();
-    let (_, unreadable) = table.restore(&rows);
+    let (_, unreadable) = table.restore(&rows, &shut);
     assert_eq!(unreadable, 2);
-    assert_eq!(table.plain_access("a"), PlainAccess::Removed);
+    for name in ["a", "c", "d"] {
+        assert_eq!(table.plain_access(name), PlainAccess::Removed, "{name} is closed, whatever its credential was");
+    }
+    assert_eq!(table.plain_access("e"), PlainAccess::Unknown);
+    table.put(wish("d", Means::NoSec), 1, Moment { wall: WallTime::default(), synced: true });
+    assert_eq!(table.plain_access("d"), PlainAccess::Allowed);
+    assert_eq!(table.remove(SERVER, "c", WallTime::default()).map(|_| ()), None);
+    table.remove(SERVER, "d", WallTime::default());
+    let kept = table.rewrite().into_parts().0;
+    assert_eq!(kept.len(), 2, "rows that cannot be read are left alone: {kept:?}");
 }
 
 /// Whatever happens, the handshakes know exactly what the table holds, and the store gives the same table back.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
 use super::seal::{KEY_FILE, Seal};
-use super::statements::{Database, Loaded};
+use super::statements::Database;
 use super::{StoreConfiguration, StoreError};
 use crate::gateway::store::StoredState;
 
@@ -66,7 +66,8 @@ pub(super) fn open_or_set_aside(
         }
         opened => opened?,
     };
-    let (database, Loaded { state, sealed_shut }) = opened;
+    let (database, state) = opened;
+    let sealed_shut = state.sealed_shut.len();
     if sealed_shut > 0 {
         notes.push(format!(
             "{sealed_shut} credentials and sessions in the store {} cannot be opened: the key in {KEY_FILE} beside it is \
@@ -101,7 +102,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-fn open(configuration: &StoreConfiguration, seal: &Seal) -> Result<(Database, Loaded), StoreError> {
+fn open(configuration: &StoreConfiguration, seal: &Seal) -> Result<(Database, StoredState), StoreError> {
     let path = &configuration.path;
     create_private(path)?;
     let connection = connect(path)?;

@@ -42,14 +42,6 @@ pub(super) struct Database {
     seal: Seal,
 }
 
-/// What the core needs at start.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) state: StoredState,
-    /// Secrets that do not open; they stay where they are.
-    pub(super) sealed_shut: usize,
-}
-
 /// SQLite's integers are signed; ids beyond them cannot occur, since they rise by one from 1.
 fn stored_id(id: u64) -> i64 {
     i64::try_from(id).unwrap_or(i64::MAX)
@@ -250,7 +242,7 @@ impl Database {
     }
 
     /// Everything that the core needs at start.
-    pub(super) fn load(&self) -> Result<Loaded, rusqlite::Error> {
+    pub(super) fn load(&self) -> Result<StoredState, rusqlite::Error> {
         let mut state = StoredState::default();
         let mut statement = self.connection.prepare("SELECT endpoint, record FROM devices ORDER BY endpoint")?;
         let mut rows = statement.query([])?;
@@ -276,15 +268,14 @@ impl Database {
             state.spools.insert(name.clone(), self.extent(spool)?);
         }
         state.latest = self.latest()?;
-        let sealed_shut = self.load_secrets(&mut state)?;
-        Ok(Loaded { state, sealed_shut })
+        self.load_secrets(&mut state)?;
+        Ok(state)
     }
 
-    /// Opens all secrets; answers how many do not open. Those of a kind that a newer version wrote are left alone.
-    fn load_secrets(&self, state: &mut StoredState) -> Result<usize, rusqlite::Error> {
+    /// Opens all secrets. Those of a kind that a newer version wrote are left alone.
+    fn load_secrets(&self, state: &mut StoredState) -> Result<(), rusqlite::Error> {
         let mut statement = self.connection.prepare("SELECT kind, key, sealed FROM secrets ORDER BY kind, key")?;
         let mut rows = statement.query([])?;
-        let mut sealed_shut = 0;
         while let Some(row) = rows.next()? {
             let word: String = row.get(0)?;
             let Some(kind) = SecretKind::ALL.into_iter().find(|kind| kind.as_str() == word) else { continue };
@@ -292,10 +283,10 @@ impl Database {
             let sealed: Vec<u8> = row.get(2)?;
             match self.seal.open(&word, &key, &sealed) {
                 Some(value) => state.secrets.push(SecretRow { kind, key, value }),
-                None => sealed_shut += 1,
+                None => state.sealed_shut.push((kind, key)),
             }
         }
-        Ok(sealed_shut)
+        Ok(())
     }
 
     fn extent(&self, spool: &Spool) -> Result<SpoolExtent, rusqlite::Error> {

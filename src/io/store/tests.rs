@@ -520,6 +520,8 @@ fn secrets_under_another_key_file_stay_and_are_told() {
     fs::write(&key_file, [7; 32]).unwrap();
     let (mut host, state, notes) = Host::open(at_once(directory.path()));
     assert_eq!(secrets(&state), []);
+    let shut = [(SecretKind::Credential, b"a".to_vec()), (SecretKind::Credential, b"b".to_vec())];
+    assert_eq!(state.sealed_shut, shut);
     assert!(notes.len() == 1 && notes[0].starts_with("2 credentials and sessions"), "{notes:?}");
     host.write(vec![put(1), put_secret(b"c", b"new")]);
     host.store.close().unwrap();
