@@ -157,6 +157,35 @@ fn a_known_device_has_the_name_and_tags_of_its_credential_at_once() {
 }
 
 #[test]
+fn a_device_that_becomes_known_has_the_name_and_tags_of_its_credential() {
+    let mut world = World::new(WorldScript::new(1));
+    let named = |endpoint: &str| CredentialWish {
+        name: Some("hall".to_owned()),
+        tags: Some(vec!["x".to_owned()]),
+        ..wish(endpoint, Means::NoSec)
+    };
+    put(&mut world, named("one")).unwrap();
+    put(&mut world, named("other")).unwrap();
+    world.add_device(counting_device("one"));
+    world.run_for(Duration::from_secs(10));
+    assert!(is_online(&world, "hall") && retained(&world, "lwm2m/one/state").is_none());
+    let record = ask(&mut world, Query::Device { device: "hall".to_owned() }).unwrap();
+    assert_eq!((&record["endpoint"], &record["tags"]), (&json!("one"), &json!(["x"])));
+    world.add_device(counting_device("other"));
+    world.run_for(Duration::from_secs(10));
+    let record = ask(&mut world, Query::Device { device: "other".to_owned() }).unwrap();
+    assert_eq!((&record["name"], &record["tags"]), (&Value::Null, &json!(["x"])));
+    assert!(record["last_error"].as_str().unwrap().contains("'hall'"), "{record}");
+    let response = request(&mut world, "device/options", &json!({ "device": "hall", "name": null, "tags": [] }));
+    assert_eq!(response["status"], "ok");
+    let address = *world.devices.keys().next().unwrap();
+    world.with_device(address, SimulatedDevice::restart);
+    world.run_for(Duration::from_secs(30));
+    let record = ask(&mut world, Query::Device { device: "one".to_owned() }).unwrap();
+    assert_eq!((&record["name"], &record["tags"]), (&Value::Null, &json!([])), "operators have the last word");
+}
+
+#[test]
 fn a_blocked_device_is_turned_away_until_the_block_is_lifted() {
     let mut world = World::new(WorldScript::new(1));
     let address = world.add_device(counting_device("dev"));

@@ -15,6 +15,7 @@ pub mod device;
 pub mod end_devices;
 pub mod exchange;
 pub(in crate::gateway) mod grouping;
+mod naming;
 pub mod observation;
 mod observing;
 pub mod own_settings;

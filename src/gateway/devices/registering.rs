@@ -76,6 +76,9 @@ impl Devices {
             device.next_message_id = services.random.next_u32() as u16;
             self.insert(device)
         });
+        if known.is_none() {
+            self.name_by_credential(services, key);
+        }
         self.admitted(services, key, peer);
         let location = self.begin_registration(services, key, peer, request);
         self.heard(services, key, peer, bytes);
