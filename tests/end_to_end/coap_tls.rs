@@ -164,3 +164,56 @@ fn a_certificate_that_ends_soon_raises_an_alarm_until_it_is_replaced() {
     tls.gateway.signal("HUP");
     expect_no_alarm(&mut tls.cloud, seen, "certificate_expires");
 }
+
+/// The key of a simulated device without a secret: the first 16 bytes of SHA-256 of its identity, in hex.
+fn test_key(identity: &str) -> String {
+    let digest = openssl::sha::sha256(identity.as_bytes());
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Tls {
+    fn put_key(&self, endpoint: &str, key: &str) {
+        let wish = json!({"mode": "psk", "key": key});
+        let (status, answer) = self.gateway.ask("PUT", &format!("/api/v1/credentials/{endpoint}"), &wish);
+        assert!((200..300).contains(&status), "{status} {answer}");
+    }
+}
+
+#[test]
+fn a_device_with_a_pre_shared_key_registers_in_each_suite_and_another_name_is_refused() {
+    let mut tls = start("", &[]);
+    tls.put_key("node-1", &test_key("node-1"));
+    for suite in ["PSK-AES128-CCM8", "PSK-AES128-CCM", "PSK-AES128-GCM-SHA256", "PSK-AES128-CBC-SHA256"] {
+        let (key, suite) = (test_key("node-1"), format!("{suite}:@SECLEVEL=0"));
+        let arguments = ["-tls1_2", "-cipher", &suite, "-psk_identity", "node-1", "-psk", &key];
+        let client = TlsClient::connect(tls.address, &arguments, &[]);
+        let mut device = StreamDevice::over(client, MAX_MESSAGE_SIZE);
+        let seen = tls.cloud.count();
+        let location = device.register("node-1", &["lwm2m=1.1", "lt=300", "b=T"]);
+        device.wait_for_observation();
+        tls.cloud.expect_after(seen, "the value", |topic, _| topic == "lwm2m/node-1/telemetry");
+        let record = tls.gateway.wait_for_json("/api/v1/devices/node-1", |record| record["state"] == "online");
+        assert_eq!((&record["transport"], &record["identity"]), (&json!("tls"), &json!("node-1")), "{record}");
+        assert_eq!(device.deregister(&location), MessageClass::Response(ResponseType::Deleted));
+    }
+    let arguments = ["-tls1_2", "-cipher", "PSK-AES128-CCM8:@SECLEVEL=0", "-psk_identity", "node-1", "-psk", "00ff"];
+    let told = TlsClient::connect(tls.address, &arguments, &[]).wait_for_end();
+    assert!(told.contains("alert"), "{told}");
+    tls.gateway.wait_for_json("/api/v1/refused", |refused| refused.to_string().contains("has another key for it"));
+}
+
+#[test]
+fn simulated_devices_prove_who_they_are_over_tls() {
+    let mut tls = start("", &[]);
+    for number in 0..3 {
+        let identity = format!("meter-{number:06}");
+        tls.put_key(&identity, &test_key(&identity));
+    }
+    let server = format!("coaps+tcp://{}", tls.address);
+    let mut command = tls.gateway.bare_command();
+    command.args(["simulate", "--server", &server, "--devices", "3", "--psk-prefix", "meter-"]);
+    let ran = command.args(["--interval", "100ms", "--seconds", "2", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!((&report["registered"], &report["lost"]), (&json!(3), &json!(0)), "{report}");
+    tls.cloud.expect("a value", |topic, _| topic == "lwm2m/meter-000002/telemetry");
+}
