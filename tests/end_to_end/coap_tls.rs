@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use coap_lite::{MessageClass, ResponseType};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::harness::{Authority, Gateway, Mosquitto, Setup, StreamDevice, Subscriber, TlsClient, free_port};
 
@@ -167,8 +167,7 @@ fn a_certificate_that_ends_soon_raises_an_alarm_until_it_is_replaced() {
 
 /// The key of a simulated device without a secret: the first 16 bytes of SHA-256 of its identity, in hex.
 fn test_key(identity: &str) -> String {
-    let digest = openssl::sha::sha256(identity.as_bytes());
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(&openssl::sha::sha256(identity.as_bytes())[..16])
 }
 
 impl Tls {

@@ -155,8 +155,8 @@ impl ServerIdentity {
         let mut warnings = Vec::new();
         if self.private_key.id() == Id::RSA {
             warnings.push(format!(
-                "{name}: has an RSA key, which the suites of LwM2M devices over DTLS cannot use: certificates need an \
-                 ECDSA key, P-256 best"
+                "{name}: has an RSA key, which clients of TLS 1.3 can use but no device over DTLS or TLS 1.2: the suites \
+                 of LwM2M need an ECDSA key, P-256 best"
             ));
         } else if curve(&self.private_key) != Some(Nid::X9_62_PRIME256V1) {
             warnings.push(format!("{name}: its key is not on P-256, the one curve that every LwM2M device knows"));
