@@ -71,7 +71,12 @@ fn gnutls_registers_with_a_key() {
 #[test]
 fn gnutls_registers_with_a_certificate() {
     let site = Site::start("node");
-    let arguments = ["--x509cafile=ca.crt", "--x509certfile=device.crt", "--x509keyfile=device.key"];
+    let arguments = [
+        "--verify-hostname=server.example.com",
+        "--x509cafile=ca.crt",
+        "--x509certfile=device.crt",
+        "--x509keyfile=device.key",
+    ];
     let server = site.gateway.dtls_address();
     site.registers("node", DtlsClient::gnutls(server, site.files(), "+AES-128-CCM-8", &arguments)).update();
 }

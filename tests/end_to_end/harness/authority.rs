@@ -50,7 +50,7 @@ impl Authority {
         self.certificate.to_der().unwrap()
     }
 
-    /// Credentials of somebody of this name, on the loopback address.
+    /// Credentials of somebody of this name, a DNS name.
     pub(crate) fn issue(&self, name: &str) -> Credentials {
         self.issue_for(name, VALID_DAYS)
     }
@@ -66,7 +66,6 @@ impl Authority {
         let mut builder = builder(&key, &common_name(name), self.certificate.subject_name(), days);
         let names = SubjectAlternativeName::new()
             .dns(name)
-            .ip("127.0.0.1")
             .build(&builder.x509v3_context(Some(&self.certificate), None))
             .unwrap();
         builder.append_extension(names).unwrap();
