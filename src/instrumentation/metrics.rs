@@ -154,7 +154,11 @@ impl Metrics {
             datagrams_dropped: register(all, "datagrams_dropped", "Datagrams that went no further"),
             hello_verify: register(all, "dtls_hello_verify", "ClientHellos that were asked for a cookie"),
             handshakes: register(all, "dtls_handshakes", "DTLS handshakes that ended in a session"),
-            handshakes_failed: register(all, "dtls_handshakes_failed", "Handshakes of DTLS, and of CoAP over TLS, that failed"),
+            handshakes_failed: register(
+                all,
+                "dtls_handshakes_failed",
+                "Handshakes of DTLS, and of CoAP over TLS, that failed",
+            ),
             records_dropped: register(all, "dtls_records_dropped", "DTLS records that went no further"),
             sessions_moved: register(all, "dtls_sessions_moved", "DTLS sessions that went on from another address"),
             sessions_ended: register(all, "dtls_sessions_ended", "DTLS sessions that ended"),

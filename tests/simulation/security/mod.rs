@@ -3,6 +3,7 @@
 
 mod credentials;
 mod hostile;
+mod impersonation;
 mod moving;
 mod nonces;
 mod storms;
