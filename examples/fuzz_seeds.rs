@@ -12,10 +12,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use lwm2mqtt::model::time::Instant;
 use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
 use lwm2mqtt::protocol::coap::signalling::Signal;
 use lwm2mqtt::protocol::coap::tcp_frame;
+use lwm2mqtt::protocol::dtls::keys::SessionKeys;
+use lwm2mqtt::protocol::dtls::record;
+use lwm2mqtt::protocol::dtls::suite::Suite;
+use lwm2mqtt::simulator::dtls::client::{DtlsClient, DtlsScript};
+use lwm2mqtt::simulator::dtls::wire::{self, content};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -79,6 +85,8 @@ fn write_all(folder: &Path) -> Outcome<()> {
     let mut targets = targets.collect::<Outcome<Vec<_>>>()?;
     targets.push(("coap_message", datagrams(&vectors)?));
     targets.push(("tcp_frame", streams(&datagrams(&vectors)?)));
+    targets.push(("dtls_hello", hellos()));
+    targets.push(("dtls_record", records()));
     targets.push(("link_format", link_lists(&vectors)?));
     targets.push(("registration", registrations(&vectors)?));
     targets.push(("mapping_file", mapping_files(project)?));
@@ -146,6 +154,56 @@ fn streams(datagrams: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let begin = [capabilities, ping].map(|signal| tcp_frame::encode(&signal.message())).concat();
     let pieces = [1_u8, 7, 255].into_iter().cycle();
     frames.chunks(3).zip(pieces).map(|(some, size)| [&[size], &*begin, &*some.concat()].concat()).collect()
+}
+
+/// Clients on DTLS: with an id of their own, with an empty one, with none.
+fn clients() -> [DtlsClient; 3] {
+    let script = || DtlsScript::new("dev", b"0123456789abcdef");
+    let named = DtlsScript { connection_id: Some(vec![1, 2]), resumes: true, ..script() };
+    let all = [named, script(), script().without_connection_id()];
+    all.map(|script| DtlsClient::new(script, 1))
+}
+
+/// ClientHellos as datagrams, whole and in fragments, and their bodies alone.
+fn hellos() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for mut client in clients() {
+        for piece_bytes in [1_200, 70] {
+            client.script_mut().piece_bytes = piece_bytes;
+            client.begin(Instant::ZERO);
+            let mut hello = Vec::new();
+            while let Some(datagram) = client.poll_server() {
+                hello.extend(datagram);
+            }
+            seeds.push(hello.get(25..).unwrap_or_default().to_vec());
+            seeds.push(hello);
+            let cookie =
+                wire::handshake(wire::message::HELLO_VERIFY_REQUEST, 0, &[&[254, 253, 32][..], &[5; 32]].concat());
+            client.receive(Instant::ZERO, &wire::plain(content::HANDSHAKE, 0, &cookie));
+            while let Some(datagram) = client.poll_server() {
+                seeds.push(datagram.get(25..).unwrap_or_default().to_vec());
+                seeds.push(datagram);
+            }
+        }
+    }
+    seeds
+}
+
+/// Records of all types after a byte that chooses suite and length of ids.
+fn records() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for suite in [Suite::PskAes128Ccm8, Suite::PskAes128Ccm, Suite::PskAes128GcmSha256] {
+        let keys = SessionKeys::derive(suite, &[1; 48], &[1; 32], &[2; 32], false);
+        for id in [&b""[..], b"12345678", b"1234567890123456"] {
+            let types = [content::HANDSHAKE, content::ALERT, content::APPLICATION_DATA];
+            let all = types.map(|kind| record::seal(&keys, 1, u64::from(kind), id, kind, b"what is said"));
+            for choice in 0..4 {
+                seeds.push([&[(id.len() as u8) << 2 | choice], &*all.concat()].concat());
+            }
+        }
+    }
+    seeds.push([&[32], &*record::plain_alert(1, 2, 40), &wire::plain(content::CHANGE_CIPHER_SPEC, 2, &[1])].concat());
+    seeds
 }
 
 fn link_lists(vectors: &[Vector]) -> Outcome<Vec<Vec<u8>>> {
@@ -240,6 +298,22 @@ mod step {
         vec![11, secs, 0]
     }
 
+    /// The device is on DTLS.
+    pub(crate) const SECURE: u8 = 0x40;
+    /// Sessions and their datagrams get on.
+    pub(crate) const SETTLE_SESSIONS: &[u8] = &[21];
+
+    /// Something happens to the session of a device; then some of its datagrams fare so.
+    pub(crate) fn session(device: u8, what: u8, fates: &[u8]) -> Vec<u8> {
+        [&[20, device, what], &*if what == 4 { vec![23, 2, 1, 0] } else { vec![] }, &[fates.len() as u8], fates]
+            .concat()
+    }
+
+    /// Handshakes tell something that they never should.
+    pub(crate) fn told(device: u8, what: u8) -> Vec<u8> {
+        vec![22, device, 0, what, 2, b'i', b'0', 1, 0, 1, 7, 1, 3, 23, 254, 253]
+    }
+
     pub(crate) fn query(device: u8, query: u8) -> Vec<u8> {
         vec![18, device, query]
     }
@@ -288,5 +362,45 @@ fn stories() -> Vec<Vec<u8>> {
     let outage = [&*beginning(0), &measured, DISCONNECT, &notified, POWER_CUT, CONNECT, SETTLE].concat();
     let full_disk = [&*beginning(0), &measured, STORE_FAILS, &notified, &fleet, STORE_WORKS, SETTLE].concat();
     stories.extend([outage, full_disk]);
+    stories.extend(secure_stories());
+    stories
+}
+
+/// The same with devices on DTLS.
+fn secure_stories() -> Vec<Vec<u8>> {
+    use step::{CONNECT, DONE, POWER_CUT, SECURE, SETTLE, SETTLE_SESSIONS, STORE_FAILS, STORE_WORKS, SYNCED};
+    const CLIENTS: u8 = 4;
+    const HAPPENINGS: u8 = 8;
+    let mut stories = Vec::new();
+    let settle = [SETTLE, SETTLE_SESSIONS].concat();
+    for device in 0..CLIENTS {
+        let mut register = step::register(device, 0, 1, 0);
+        register[1] = SECURE + device;
+        let begin = [SYNCED, CONNECT, &register, &settle, DONE, DONE, &settle].concat();
+        let update = [step::update(SECURE + device, 60), settle.clone()].concat();
+        for what in 0..HAPPENINGS {
+            // As it is, damaged, from another device's address, from elsewhere, twice.
+            for fates in [&[0x40; 6][..], &[0x41, 3, 9, 0x41, 30, 1], &[0x42; 4], &[0x44; 4], &[0x80; 5]] {
+                let happens = step::session(device, what, fates);
+                stories.push([&*begin, &happens, &settle, &update, POWER_CUT, CONNECT, &update].concat());
+            }
+        }
+        for what in 0..6 {
+            stories.push([&*begin, &step::told(device, what), &settle, &update, &step::pass(6), &update].concat());
+        }
+        for query in [7, 8] {
+            let changed = [step::query(device, query), vec![device, 5, query, 0]].concat();
+            stories.push([&*begin, &changed, &settle, &update, &step::pass(4), &settle, &update].concat());
+        }
+        let broken = [&*begin, STORE_FAILS, &update, &step::session(device, 2, &[0x40; 6]), &update, STORE_WORKS];
+        stories.push([&broken.concat(), &*settle, &update].concat());
+    }
+    let mut fleet: Vec<u8> = [SYNCED, CONNECT].concat();
+    for device in 0..CLIENTS {
+        let mut register = step::register(device, device, 2, device);
+        register[1] = SECURE + device;
+        fleet.extend([register, settle.clone(), step::observed(3, 4)].concat());
+    }
+    stories.push([&*fleet, &step::pass(7), &settle, POWER_CUT, CONNECT, &fleet].concat());
     stories
 }

@@ -1,5 +1,7 @@
 //! The whole core among hostile devices, brokers and clocks: no panic, no endless work, bounds kept, only sound messages
-//! leave, and what waits for a sink gets there once the world is well again, also after power cuts.
+//! leave, and what waits for a sink gets there once the world is well again, also after power cuts. Some devices are in
+//! DTLS sessions, whose datagrams are lost, doubled, damaged and sent from elsewhere, and whose handshakes may tell
+//! anything.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -8,18 +10,28 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lwm2mqtt::gateway::configuration::{
-    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, UnknownDevices, WhenFull,
+    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices, WhenFull,
 };
 use lwm2mqtt::gateway::core::{Core, Start};
+use lwm2mqtt::gateway::handshakes::{Established, HandshakeFailure, HandshakeInput, HandshakeOrder};
+use lwm2mqtt::gateway::query::Query;
 use lwm2mqtt::gateway::vocabulary::{
-    DeliveryId, Input, Output, Peer, Query, ReceiptId, RequestId, SinkIndex, SinkInput,
+    DeliveryId, Input, Output, Peer, ReceiptId, RequestId, SessionId, SinkIndex, SinkInput,
 };
 use lwm2mqtt::mapping::{MappingFile, Plan};
+use lwm2mqtt::model::credential::{Identity, Proof, Scope, SecretBytes};
+use lwm2mqtt::model::credential_wish::{CredentialWish, Means};
+use lwm2mqtt::model::endpoint::Endpoint;
 use lwm2mqtt::model::object::ObjectModel;
 use lwm2mqtt::model::time::{Instant, WallTime};
 use lwm2mqtt::northbound::topic::is_publishable;
 use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
+use lwm2mqtt::protocol::dtls::keys::SessionKeys;
+use lwm2mqtt::protocol::dtls::record::split_first;
+use lwm2mqtt::protocol::dtls::suite::Suite;
+use lwm2mqtt::simulator::dtls::client::{DtlsClient, DtlsScript};
+use lwm2mqtt::simulator::dtls::handshakes::SimulatedHandshakes;
 use lwm2mqtt::simulator::store::SimulatedStore;
 
 /// Steps taken of one input.
@@ -32,6 +44,16 @@ const MAX_DEADLINES: usize = 1_000;
 const MAX_REPEATS: usize = 100;
 /// Requests of the gateway that a device may still answer.
 const MAX_REMEMBERED: usize = 16;
+/// The listener for DTLS.
+const DTLS: u16 = 1;
+/// Devices on DTLS.
+const CLIENTS: u8 = 4;
+/// What handshakes have told and the core has not heard.
+const MAX_TOLD: usize = 32;
+/// DTLS sessions that the core keeps.
+const MAX_SESSIONS: usize = 3;
+/// DTLS handshakes at a time.
+const MAX_HANDSHAKES: usize = 2;
 /// Messages that the broker takes before it acknowledges one.
 const RECEIVE_MAXIMUM: usize = 3;
 
@@ -194,6 +216,11 @@ struct Host {
     locations: VecDeque<String>,
     plans: [Arc<Plan>; 2],
     model: Arc<ObjectModel>,
+    clients: Vec<DtlsClient>,
+    handshakes: SimulatedHandshakes,
+    told: VecDeque<HandshakeInput>,
+    /// Datagrams on their way to clients: the number of the client.
+    under_way: VecDeque<(usize, Vec<u8>)>,
 }
 
 fn compiled() -> &'static (Arc<ObjectModel>, [Arc<Plan>; 2]) {
@@ -230,6 +257,8 @@ fn configuration() -> Configuration {
             max_last_values_per_device: 3,
             max_results: 4,
             max_shell_tasks: 2,
+            max_sessions: MAX_SESSIONS,
+            max_handshakes: MAX_HANDSHAKES,
             ..Limits::default()
         },
         sinks: vec![SinkConfiguration {
@@ -240,8 +269,8 @@ fn configuration() -> Configuration {
             max_spool_age: Duration::from_secs(86_400),
             when_full: WhenFull::DropOldest,
         }],
-        listeners: vec!["coap://[::]:5683".to_owned()],
-        transports: Vec::new(),
+        listeners: vec!["coap://[::]:5683".to_owned(), "coaps://[::]:5684".to_owned()],
+        transports: vec![Transport::Udp, Transport::Dtls],
         streams_values: true,
         streams_samples: true,
     }
@@ -261,6 +290,42 @@ fn switched_on(store: &SimulatedStore, boots: u8, synced: bool) -> Core {
         store_damage: None,
     };
     Core::new(Instant::ZERO, start)
+}
+
+/// The key of a device on DTLS.
+fn key_of(number: u8) -> [u8; 16] {
+    [number; 16]
+}
+
+/// Its credential, for the endpoint `e0` and so on.
+fn credential(number: u8, key: u8) -> CredentialWish {
+    let proof = Proof::Psk { identity: format!("i{number}").into_bytes().into(), key: SecretBytes::new(&key_of(key)) };
+    let endpoint = Endpoint::new(&format!("e{number}")).expect("it is a name");
+    CredentialWish::new(endpoint, Means::Proof(proof))
+}
+
+/// Devices on DTLS: with an id of their own, with an empty one, with none, and with a suite whose records stay with the
+/// handshakes. The last has no credential.
+fn client(number: u8) -> DtlsClient {
+    let mut script = DtlsScript::new(format!("i{number}"), &key_of(number));
+    script.resumes = number % 2 == 0;
+    match number {
+        0 => {}
+        1 => script.connection_id = Some(vec![1, 2]),
+        2 => script = script.without_connection_id(),
+        _ => {
+            script = script.without_connection_id();
+            script.suites = vec![Suite::PskAes128CbcSha256];
+        }
+    }
+    DtlsClient::new(script, u64::from(number))
+}
+
+/// Where a device on DTLS is, and from where it may send as well.
+fn secure_peer(number: u8, elsewhere: bool) -> Peer {
+    let port = if elsewhere { 6_000 } else { 5_000 };
+    let remote = SocketAddr::from(([198, 51, 100, number % CLIENTS], port));
+    Peer { listener: DTLS, remote, local: None, session: None }
 }
 
 fn peer(number: u8) -> Peer {
@@ -284,14 +349,26 @@ impl Host {
             locations: VecDeque::new(),
             plans: plans.clone(),
             model: Arc::clone(model),
+            clients: (0..CLIENTS).map(client).collect(),
+            handshakes: SimulatedHandshakes::new(0),
+            told: VecDeque::new(),
+            under_way: VecDeque::new(),
         };
         host.drain();
+        for number in 0..CLIENTS - 1 {
+            host.ask(Query::PutCredential(Box::new(credential(number, number))));
+        }
+        host.commit();
         host
     }
 
     fn input(&mut self, input: Input) {
         self.core.handle_input(self.now, input);
         self.drain();
+    }
+
+    fn ask(&mut self, query: Query) {
+        self.input(Input::Request { request: RequestId(1), query });
     }
 
     fn drain(&mut self) {
@@ -307,7 +384,10 @@ impl Host {
             let Some(answer) = answers.pop_front() else { break };
             self.core.handle_input(self.now, answer);
         }
-        let [sink] = &*self.core.gauges().sinks else { panic!("one sink") };
+        let gauges = self.core.gauges();
+        assert!(gauges.sessions <= MAX_SESSIONS, "{} sessions", gauges.sessions);
+        assert!(gauges.handshakes <= MAX_HANDSHAKES, "{} handshakes", gauges.handshakes);
+        let [sink] = &*gauges.sinks else { panic!("one sink") };
         assert!(sink.in_flight <= RECEIVE_MAXIMUM, "{} messages in flight", sink.in_flight);
         assert_eq!(sink.connected, self.connected);
     }
@@ -315,17 +395,20 @@ impl Host {
     /// Does what the core wants; what it hears back at once.
     fn serve(&mut self, output: Output) -> Option<Input> {
         match output {
+            Output::Transmit { peer, bytes } if peer.listener == DTLS => {
+                split_first(&bytes, 0).or_else(|| split_first(&bytes, 2)).expect("what leaves are records");
+                let number = (0..CLIENTS).find(|number| secure_peer(*number, false).remote.ip() == peer.remote.ip());
+                if let Some(number) = number {
+                    self.under_way.push_back((usize::from(number), bytes));
+                }
+                None
+            }
             Output::Transmit { peer, bytes } => {
-                let message = Message::decode(&bytes).expect("what leaves is sound");
-                let segments: Vec<&[u8]> = message.option_values(OptionNumber::LOCATION_PATH).collect();
-                if let [b"rd", location] = segments[..] {
-                    self.locations.push_front(String::from_utf8_lossy(location).into_owned());
-                    self.locations.truncate(MAX_REMEMBERED);
-                }
-                if message.code.is_request() {
-                    self.asked.push_front((peer, message));
-                    self.asked.truncate(MAX_REMEMBERED);
-                }
+                self.hear(peer, &bytes);
+                None
+            }
+            Output::Handshake(order) => {
+                self.order(order);
                 None
             }
             Output::Store(batch) => {
@@ -358,10 +441,142 @@ impl Host {
             | Output::Trace { .. }
             | Output::Log { .. }
             | Output::Stream { .. } => None,
-            Output::Shell { task, .. } => {
-                Some(Input::ShellDone { task, answer: Ok(().into()), trial: None })
+            Output::Shell { task, .. } => Some(Input::ShellDone { task, answer: Ok(().into()), trial: None }),
+        }
+    }
+
+    /// A message of the core arrives at a device.
+    fn hear(&mut self, peer: Peer, bytes: &[u8]) {
+        let message = Message::decode(bytes).expect("what leaves is sound");
+        let segments: Vec<&[u8]> = message.option_values(OptionNumber::LOCATION_PATH).collect();
+        if let [b"rd", location] = segments[..] {
+            self.locations.push_front(String::from_utf8_lossy(location).into_owned());
+            self.locations.truncate(MAX_REMEMBERED);
+        }
+        if message.code.is_request() {
+            self.asked.push_front((peer, message));
+            self.asked.truncate(MAX_REMEMBERED);
+        }
+    }
+
+    fn order(&mut self, order: HandshakeOrder) {
+        self.handshakes.handle(order);
+        while let Some(input) = self.handshakes.poll() {
+            self.told.push_back(input);
+        }
+        while self.told.len() > MAX_TOLD {
+            self.told.pop_front();
+        }
+    }
+
+    /// Handshakes get on, datagrams arrive at clients and at the core, until nothing moves any more.
+    fn settle_sessions(&mut self) {
+        for _ in 0..MAX_REPEATS {
+            let mut moved = false;
+            if let Some(input) = self.told.pop_front() {
+                self.input(Input::Handshake(input));
+                moved = true;
+            }
+            if let Some((number, bytes)) = self.under_way.pop_front() {
+                self.clients[number].receive(self.now, &bytes);
+                moved = true;
+            }
+            for number in 0..CLIENTS {
+                let client = &mut self.clients[usize::from(number)];
+                while client.poll_event().is_some() {}
+                let (heard, sent) = (client.poll_device(), client.poll_server());
+                moved |= heard.is_some() || sent.is_some();
+                if let Some(bytes) = heard {
+                    self.hear(secure_peer(number, false), &bytes);
+                }
+                if let Some(bytes) = sent {
+                    self.input(Input::Datagram { peer: secure_peer(number, false), bytes });
+                }
+            }
+            if !moved {
+                return;
             }
         }
+    }
+
+    /// Something happens to the session of a device, and its datagrams fare as the input says.
+    fn session(&mut self, choices: &mut Choices<'_>) {
+        let number = choices.byte() % CLIENTS;
+        let now = self.now;
+        let client = &mut self.clients[usize::from(number)];
+        match choices.byte() % 8 {
+            0 => client.begin(now),
+            1 => client.forget(),
+            2 => client.reboot(),
+            3 => client.close(),
+            4 => {
+                let kind = choices.byte();
+                if let Some(record) = client.seal(kind, choices.bytes()) {
+                    self.input(Input::Datagram { peer: secure_peer(number, false), bytes: record });
+                }
+            }
+            5 => {
+                if let Some(due) = client.next_deadline() {
+                    client.handle_timeout(due);
+                }
+            }
+            _ => client.send(now, Message::acknowledgement(u16::from(choices.byte())).encode()),
+        }
+        for _ in 0..choices.byte() % 8 {
+            let client = &mut self.clients[usize::from(number)];
+            if let Some((to, bytes)) = self.under_way.pop_front() {
+                self.clients[to].receive(now, &bytes);
+                continue;
+            }
+            let Some(mut bytes) = client.poll_server() else { break };
+            let fate = choices.byte();
+            if fate & 1 == 1 {
+                let position = usize::from(choices.byte()) % bytes.len().max(1);
+                if let Some(byte) = bytes.get_mut(position) {
+                    *byte ^= choices.byte();
+                }
+            }
+            let peer = secure_peer(if fate & 2 == 2 { number + 1 } else { number }, fate & 4 == 4);
+            for _ in 0..fate >> 6 {
+                self.input(Input::Datagram { peer, bytes: bytes.clone() });
+            }
+        }
+    }
+
+    /// Handshakes tell what they never should.
+    fn handshake(&mut self, choices: &mut Choices<'_>) {
+        let (peer, session) = (secure_peer(choices.byte(), false), SessionId(u64::from(choices.byte())));
+        let input = match choices.byte() % 6 {
+            0 => HandshakeInput::Closed { session },
+            1 => HandshakeInput::Opened { session, peer, plaintext: choices.bytes().to_vec() },
+            2 => {
+                let failure = HandshakeFailure { word: "protocol", detail: String::new(), claimed: Some("x".into()) };
+                HandshakeInput::Failed { peer, session, failure }
+            }
+            3 => HandshakeInput::NotResumable { id: choices.bytes().to_vec() },
+            // What was told is told again.
+            4 => {
+                let Some(input) = self.told.front().cloned() else { return };
+                input
+            }
+            _ => {
+                let keys = SessionKeys::derive(Suite::PskAes128Ccm8, &[1], &[2; 32], &[3; 32], true);
+                HandshakeInput::Established(Box::new(Established {
+                    peer,
+                    session,
+                    identity: Identity::Psk(choices.bytes().into()),
+                    generation: u64::from(choices.byte()),
+                    suite: Suite::PskAes128Ccm8,
+                    resumed: false,
+                    keys: (choices.byte() % 2 == 0).then_some(keys),
+                    peer_connection_id: Some(choices.bytes().to_vec()),
+                    next_write_sequence: u64::from(choices.byte()) << 41,
+                    newest_read_sequence: u64::MAX,
+                    last_flight: vec![choices.bytes().to_vec()],
+                }))
+            }
+        };
+        self.input(Input::Handshake(input));
     }
 
     fn sink(&mut self, input: SinkInput) {
@@ -399,6 +614,8 @@ impl Host {
         self.store.forget();
         self.store.failing = false;
         self.boots = self.boots.wrapping_add(1);
+        self.handshakes = SimulatedHandshakes::new(u64::from(self.boots));
+        self.told.clear();
         self.core = switched_on(&self.store, self.boots, synced);
         self.now = Instant::ZERO;
         self.connected = false;
@@ -426,7 +643,18 @@ impl Host {
         self.drain();
     }
 
+    /// Which device a choice means; the higher ones are on DTLS.
+    fn from(choice: u8) -> Peer {
+        if choice & 0x40 == 0 { peer(choice) } else { secure_peer(choice, false) }
+    }
+
     fn datagram(&mut self, peer: Peer, message: &Message) {
+        if peer.listener == DTLS {
+            let number = (0..CLIENTS).find(|number| secure_peer(*number, false) == peer).unwrap_or_default();
+            self.clients[usize::from(number)].send(self.now, message.encode());
+            self.settle_sessions();
+            return;
+        }
         self.input(Input::Datagram { peer, bytes: message.encode() });
     }
 
@@ -441,7 +669,7 @@ impl Host {
     }
 
     fn register(&mut self, choices: &mut Choices<'_>) {
-        let from = peer(choices.byte());
+        let from = Self::from(choices.byte());
         let mut message = Self::request(choices, Code::POST, &["rd"]);
         let endpoint = format!("ep=e{}", choices.byte() % 6);
         let queries = [&*endpoint, choices.of(&LIFETIMES), choices.of(&BINDINGS), choices.of(&VERSIONS)];
@@ -454,7 +682,7 @@ impl Host {
     }
 
     fn update(&mut self, choices: &mut Choices<'_>, code: Code) {
-        let from = peer(choices.byte());
+        let from = Self::from(choices.byte());
         let place = usize::from(choices.byte()) % MAX_REMEMBERED;
         let location = self.locations.get(place).or(self.locations.front()).cloned().unwrap_or_default();
         let mut message = Self::request(choices, code, &["rd", &location]);
@@ -469,7 +697,7 @@ impl Host {
     }
 
     fn send(&mut self, choices: &mut Choices<'_>) {
-        let from = peer(choices.byte());
+        let from = Self::from(choices.byte());
         let mut message = Self::request(choices, Code::POST, &["dp"]);
         message.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(choices.of(&FORMATS)));
         let block = choices.byte();
@@ -531,7 +759,7 @@ impl Host {
     }
 
     fn step(&mut self, choices: &mut Choices<'_>) {
-        match choices.byte() % 20 {
+        match choices.byte() % 24 {
             0 => {
                 let (peer, bytes) = (peer(choices.byte()), choices.bytes().to_vec());
                 self.input(Input::Datagram { peer, bytes });
@@ -574,16 +802,30 @@ impl Host {
             }
             18 => {
                 let device = format!("e{}", choices.byte() % 6);
-                let query = match choices.byte() % 7 {
+                let query = match choices.byte() % 9 {
                     0 => Query::Devices { search: String::new(), after: Some(device), limit: 2 },
                     1 => Query::Device { device },
                     2 => Query::Values { device },
                     3 => Query::Unmapped { device },
                     4 => Query::Refused,
                     5 => Query::PermitJoin { duration: Duration::from_secs(60) },
-                    _ => Query::Ready,
+                    6 => Query::Ready,
+                    7 => Query::RemoveCredential { scope: Scope::Server, endpoint: device },
+                    _ => {
+                        let mut wish = credential(choices.byte() % 6, choices.byte() % 6);
+                        wish.keep_old = (choices.byte() % 2 == 1).then_some(Duration::from_secs(60));
+                        wish.endpoints = (choices.byte() % 4 == 3).then(|| "e*".to_owned());
+                        Query::PutCredential(Box::new(wish))
+                    }
                 };
-                self.input(Input::Request { request: RequestId(1), query });
+                self.ask(query);
+            }
+            20 => self.session(choices),
+            21 => self.settle_sessions(),
+            22 => self.handshake(choices),
+            23 => {
+                let (number, bytes) = (choices.byte(), choices.bytes().to_vec());
+                self.input(Input::Datagram { peer: secure_peer(number, number & 0x80 != 0), bytes });
             }
             _ => match choices.byte() % 6 {
                 0 => self.cut_power(true),
