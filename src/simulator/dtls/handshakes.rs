@@ -134,7 +134,10 @@ impl SimulatedHandshakes {
             }
             HandshakeOrder::Continue { peer, datagram } => self.go_on(peer, &datagram),
             HandshakeOrder::Abandon { peer } => {
-                self.under_way.remove(&(peer.listener, peer.remote));
+                let Some(under_way) = self.under_way.remove(&(peer.listener, peer.remote)) else { return };
+                let detail = "the device did not finish its handshake in time".to_owned();
+                let failure = HandshakeFailure { word: "timeout", detail, claimed: under_way.claimed() };
+                self.inputs.push_back(HandshakeInput::Failed { peer, session: under_way.session, failure });
             }
             HandshakeOrder::Admit { scope, proof: Proof::Psk { identity, key }, generation } => {
                 let known = self.keys.entry((scope, identity.to_vec())).or_default();
@@ -340,10 +343,11 @@ impl SimulatedHandshakes {
         under_way.finished = Some(wire::handshake(message::FINISHED, FIRST_MESSAGE + 2, &body));
         let Candidate { generation, master, keys } = candidate;
         let datagram = under_way.flight(&keys);
-        self.inputs.push_back(HandshakeInput::Transmit { peer, datagram: datagram.clone() });
         let (scope, suite, identity) = (under_way.scope, under_way.suite, under_way.identity.clone());
         self.remember(under_way.session_id.clone(), Earlier { scope, suite, generation, identity, master });
-        self.establish(under_way, generation, keys, record.sequence, vec![datagram]);
+        // The core has to know the session before its peer's first record can come.
+        self.establish(under_way, generation, keys, record.sequence, vec![datagram.clone()]);
+        self.inputs.push_back(HandshakeInput::Transmit { peer, datagram });
     }
 
     fn establish(

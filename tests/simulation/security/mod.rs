@@ -11,9 +11,12 @@ mod storms;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lwm2mqtt::gateway::store::{SecretKind, StoreBatch, StoreSequence, StoreWrite};
+use lwm2mqtt::gateway::query::Query;
+use lwm2mqtt::gateway::vocabulary::{Input, RequestId};
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
-use lwm2mqtt::model::credential::SecretBytes;
+use lwm2mqtt::model::credential::{Proof, SecretBytes};
+use lwm2mqtt::model::credential_wish::{CredentialWish, Means};
+use lwm2mqtt::model::endpoint::Endpoint;
 use lwm2mqtt::model::time::Instant;
 use lwm2mqtt::model::value::Value;
 use lwm2mqtt::simulator::device::DeviceEvent;
@@ -33,29 +36,24 @@ fn security(endpoint: &str) -> DtlsScript {
     DtlsScript::new(endpoint, &key_of(endpoint))
 }
 
+/// A credential of an endpoint with a key under its own name.
+fn wish(endpoint: &str, key: &[u8]) -> CredentialWish {
+    let proof = Proof::Psk { identity: endpoint.as_bytes().into(), key: SecretBytes::new(key) };
+    CredentialWish::new(Endpoint::new(endpoint).unwrap(), Means::Proof(proof))
+}
+
+/// Puts a credential.
+fn put(world: &mut World, wish: CredentialWish) {
+    world.input(Input::Request { request: RequestId(1), query: Query::PutCredential(Box::new(wish)) });
+}
+
 /// A world whose gateway knows the keys of these endpoints, and what it sends is listened to.
 fn world_of<'a>(script: WorldScript, endpoints: impl IntoIterator<Item = &'a str>) -> World {
     let mut world = World::new(script);
-    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
-    let rows = endpoints.into_iter().map(|endpoint| {
-        let row = serde_json::json!({
-            "scope": "server", "endpoint": endpoint,
-            "credential": {
-                "means": {"psk": {"identity": hex(endpoint.as_bytes()), "key": hex(&key_of(endpoint))}},
-                "generation": 1, "created_at": 1_800_000_000_000_u64, "changed_at": 1_800_000_000_000_u64,
-            },
-        });
-        StoreWrite::PutSecret {
-            kind: SecretKind::Credential,
-            key: format!("server/{endpoint}").into_bytes(),
-            value: SecretBytes::new(row.to_string().as_bytes()),
-        }
-    });
-    let batch = StoreBatch { sequence: StoreSequence(1_000), writes: rows.collect() };
-    world.store.submit(world.now(), batch);
+    for endpoint in endpoints {
+        put(&mut world, wish(endpoint, &key_of(endpoint)));
+    }
     world.run_for(Duration::from_secs(1));
-    world.cut_power();
-    world.switch_on();
     world.tap = Some(Tap::default());
     world
 }
