@@ -394,7 +394,7 @@ pub struct DemoArguments {
 /// `simulate`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct SimulateArguments {
-    /// The server: coap://HOST[:PORT], coap+tcp://HOST[:PORT] or coaps+tcp://HOST[:PORT]
+    /// The server: coap, coaps, coap+tcp or coaps+tcp://HOST[:PORT]
     #[arg(long, value_name = "URI")]
     pub server: String,
     /// Simulated devices

@@ -70,6 +70,9 @@ fn tell(report: &FleetReport, terminal: &mut Terminal<'_>) -> io::Result<()> {
         "devices        {} of {} registered at the end, {:.0} registrations/s",
         report.registered, report.devices, report.registrations_per_s
     ))?;
+    if report.handshakes + report.handshake_failures > 0 {
+        terminal.say(&format!("handshakes     {} done, {} failed", report.handshakes, report.handshake_failures))?;
+    }
     terminal.say(&format!(
         "notifications  {} sent, {} acknowledged ({:.0}/s), {} lost",
         report.sent, report.acknowledged, report.acknowledged_per_s, report.lost

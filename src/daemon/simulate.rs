@@ -19,7 +19,7 @@ const COAPS_PORT: u16 = 5684;
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    /// `coap://HOST[:PORT]`, `coap+tcp://HOST[:PORT]` or `coaps+tcp://HOST[:PORT]`.
+    /// `coap://HOST[:PORT]`, `coaps://HOST[:PORT]`, `coap+tcp://HOST[:PORT]` or `coaps+tcp://HOST[:PORT]`.
     pub server: String,
     /// Number of devices.
     pub devices: u32,
@@ -82,9 +82,9 @@ fn server_address(uri: &str) -> Result<(Transport, SocketAddr), String> {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return Err(format!("'{uri}' is no server address; write it like coap://127.0.0.1:5683"));
     };
-    let transports = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let transports = [Transport::Udp, Transport::Dtls, Transport::Tcp, Transport::Tls];
     let Some(transport) = transports.into_iter().find(|transport| transport.scheme() == scheme) else {
-        return Err(format!("{scheme}:// is not served by this version; use coap://, coap+tcp:// or coaps+tcp://"));
+        return Err(format!("{scheme}:// is not known; use coap://, coaps://, coap+tcp:// or coaps+tcp://"));
     };
     let port = if transport.is_secure() { COAPS_PORT } else { COAP_PORT };
     let authority = rest.split('/').next().unwrap_or_default();
@@ -112,10 +112,12 @@ mod tests {
             ("coap+tcp://[::1]:77", Transport::Tcp, "[::1]:77"),
             ("coap+tcp://127.0.0.1", Transport::Tcp, "127.0.0.1:5683"),
             ("coaps+tcp://127.0.0.1", Transport::Tls, "127.0.0.1:5684"),
+            ("coaps://127.0.0.1", Transport::Dtls, "127.0.0.1:5684"),
+            ("coaps://[::1]:77", Transport::Dtls, "[::1]:77"),
         ] {
             assert_eq!(server_address(uri), Ok((transport, address.parse().unwrap())), "{uri}");
         }
-        for refused in ["127.0.0.1", "coaps://127.0.0.1", "coap://"] {
+        for refused in ["127.0.0.1", "mqtt://127.0.0.1", "coap://"] {
             assert!(server_address(refused).is_err(), "{refused}");
         }
     }

@@ -183,7 +183,10 @@ pub async fn run_fleet_until(
     for port in sockets {
         let plan = configuration.plan(first_number, devices_per_socket.min(configuration.devices - first_number));
         first_number += plan.devices;
-        let fleet = Fleet::new(&plan, clock.now());
+        let mut fleet = Fleet::new(&plan, clock.now());
+        if plan.transport == Transport::Dtls {
+            fleet.secure(configuration.psk_secret.as_ref());
+        }
         let task = PortTask { port, fleet, first_number: plan.first_number, clock, server: configuration.server };
         tasks.spawn(task.run(stopped.clone(), configuration.deregisters));
     }

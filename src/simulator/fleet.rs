@@ -19,10 +19,13 @@ use rand_core::{Rng, SeedableRng};
 
 use super::chance::uniform;
 use super::device::{DeviceEvent, SimulatedDevice};
+use super::dtls::client::{DtlsClient, DtlsEvent, DtlsScript};
+use super::psk;
 use super::script::DeviceScript;
 use super::scripts::{self, DeviceKind};
 use super::statistics::FleetStatistics;
 use crate::gateway::configuration::Transport;
+use crate::model::credential::SecretBytes;
 use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::model::value::Value;
@@ -59,6 +62,7 @@ pub fn endpoint_name(prefix: &str, number: u32) -> String {
 #[derive(Debug)]
 struct Member {
     device: SimulatedDevice,
+    session: Option<Box<DtlsClient>>,
     start_at: Option<Instant>,
     report_at: Option<Instant>,
     scheduled: Option<Instant>,
@@ -102,6 +106,16 @@ impl Fleet {
         Self::of_scripts(scripts, plan.interval, plan.seed.wrapping_add(u64::from(plan.first_number)))
     }
 
+    /// Puts every device on DTLS: its identity is its endpoint name, its key that of [`psk::key`].
+    pub fn secure(&mut self, secret: Option<&SecretBytes>) {
+        for member in &mut self.members {
+            let identity = member.device.endpoint().as_bytes();
+            let key = psk::key(identity, secret);
+            let script = DtlsScript { resumes: true, ..DtlsScript::new(identity, key.expose()) };
+            member.session = Some(Box::new(DtlsClient::new(script, self.rng.next_u64())));
+        }
+    }
+
     /// A fleet of any devices, each with the time at which it starts.
     #[must_use]
     pub fn of_scripts(
@@ -121,8 +135,8 @@ impl Fleet {
         };
         for (index, (script, start_at)) in scripts.into_iter().enumerate() {
             let device = SimulatedDevice::new(script, rng.next_u64());
-            let member =
-                Member { device, start_at: Some(start_at), report_at: None, scheduled: Some(start_at), turn: 0 };
+            let (start, scheduled) = (Some(start_at), Some(start_at));
+            let member = Member { device, session: None, start_at: start, report_at: None, scheduled, turn: 0 };
             fleet.members.push(member);
             fleet.deadlines.push(Reverse((start_at, index)));
         }
@@ -174,11 +188,15 @@ impl Fleet {
         self.members.iter().any(|member| member.device.has_notification_in_flight())
     }
 
-    /// De-registers all devices.
+    /// De-registers all devices, and ends their sessions.
     pub fn deregister_all(&mut self, now: Instant) {
         for index in 0..self.members.len() {
             if let Some(member) = self.members.get_mut(index) {
                 member.device.deregister(now);
+            }
+            self.settle(now, index);
+            if let Some(session) = self.members.get_mut(index).and_then(|member| member.session.as_mut()) {
+                session.close();
             }
             self.settle(now, index);
         }
@@ -195,7 +213,10 @@ impl Fleet {
     /// Takes a datagram from the server for one device.
     pub fn handle_datagram(&mut self, now: Instant, index: usize, bytes: &[u8]) {
         let Some(member) = self.members.get_mut(index) else { return };
-        member.device.handle_datagram(now, bytes);
+        match &mut member.session {
+            Some(session) => session.receive(now, bytes),
+            None => member.device.handle_datagram(now, bytes),
+        }
         self.settle(now, index);
     }
 
@@ -222,6 +243,9 @@ impl Fleet {
                     member.device.walk(now, Path::ROOT);
                 }
             }
+            if let Some(session) = &mut member.session {
+                session.handle_timeout(now);
+            }
             member.device.handle_timeout(now);
             self.settle(now, index);
         }
@@ -240,9 +264,47 @@ impl Fleet {
 
     /// After an input to a device: counts, closes the loop, collects datagrams, plans the next look.
     fn settle(&mut self, now: Instant, index: usize) {
+        loop {
+            self.follow_events(now, index);
+            let Some(member) = self.members.get_mut(index) else { return };
+            while let Some(bytes) = member.device.poll_transmit() {
+                match &mut member.session {
+                    Some(session) => session.send(now, bytes),
+                    None => self.outgoing.push_back((index, bytes)),
+                }
+            }
+            let Some(session) = &mut member.session else { break };
+            while let Some(bytes) = session.poll_server() {
+                self.outgoing.push_back((index, bytes));
+            }
+            while let Some(event) = session.poll_event() {
+                match event {
+                    DtlsEvent::Established { .. } => self.statistics.handshakes += 1,
+                    DtlsEvent::Ended { .. } | DtlsEvent::TimedOut => self.statistics.handshake_failures += 1,
+                }
+            }
+            let Some(bytes) = session.poll_device() else { break };
+            member.device.handle_datagram(now, &bytes);
+        }
+        let Some(member) = self.members.get_mut(index) else { return };
+        let session = member.session.as_ref().and_then(|session| session.next_deadline());
+        let next =
+            [member.start_at, member.report_at, member.device.next_deadline(), session].into_iter().flatten().min();
+        if let Some(next) = next
+            && member.scheduled.is_none_or(|scheduled| next < scheduled)
+        {
+            member.scheduled = Some(next);
+            self.deadlines.push(Reverse((next, index)));
+        }
+    }
+
+    fn follow_events(&mut self, now: Instant, index: usize) {
         let Some(member) = self.members.get_mut(index) else { return };
         while let Some(event) = member.device.poll_event() {
             count(&mut self.statistics, now, &event);
+            if let Some(session) = &mut member.session {
+                session.follow(&event);
+            }
             match event {
                 DeviceEvent::Registered { .. } if !self.interval.is_zero() && self.reporting => {
                     let phase = self.interval.mul_f64(uniform(&mut self.rng));
@@ -255,16 +317,6 @@ impl Fleet {
                 }
                 _ => {}
             }
-        }
-        while let Some(bytes) = member.device.poll_transmit() {
-            self.outgoing.push_back((index, bytes));
-        }
-        let next = [member.start_at, member.report_at, member.device.next_deadline()].into_iter().flatten().min();
-        if let Some(next) = next
-            && member.scheduled.is_none_or(|scheduled| next < scheduled)
-        {
-            member.scheduled = Some(next);
-            self.deadlines.push(Reverse((next, index)));
         }
     }
 }

@@ -84,6 +84,10 @@ fn upper_bound(bucket: u16) -> u64 {
 /// Counts of a fleet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetStatistics {
+    /// DTLS handshakes that ended in a session.
+    pub handshakes: u64,
+    /// DTLS handshakes that failed, and sessions that the server ended.
+    pub handshake_failures: u64,
     /// Registrations accepted, renewals after a failure included.
     pub registrations: u64,
     /// Registrations refused or not answered.
@@ -115,6 +119,8 @@ pub struct FleetStatistics {
 impl FleetStatistics {
     /// Adds what another fleet counted by the same clock.
     pub fn merge(&mut self, other: &Self) {
+        self.handshakes += other.handshakes;
+        self.handshake_failures += other.handshake_failures;
         self.registrations += other.registrations;
         self.registration_failures += other.registration_failures;
         self.updates += other.updates;
@@ -139,6 +145,10 @@ pub struct FleetReport {
     pub devices: u64,
     /// Devices registered at the end.
     pub registered: u64,
+    /// DTLS handshakes that ended in a session; 0 without DTLS.
+    pub handshakes: u64,
+    /// DTLS handshakes that failed, and sessions that the server ended.
+    pub handshake_failures: u64,
     /// Registrations accepted.
     pub registrations: u64,
     /// Registrations refused or not answered.
@@ -189,6 +199,8 @@ impl FleetReport {
         Self {
             devices,
             registered,
+            handshakes: statistics.handshakes,
+            handshake_failures: statistics.handshake_failures,
             registrations: statistics.registrations,
             registration_failures: statistics.registration_failures,
             registrations_per_s: per_second(statistics.registrations, span_s),

@@ -471,14 +471,7 @@ impl World {
         let Some(device) = self.devices.get_mut(&address) else { return };
         while let Some(event) = device.poll_event() {
             if let Some(session) = self.sessions.get_mut(&address) {
-                match &event {
-                    DeviceEvent::Restarted => session.reboot(),
-                    // Nobody answers: the session may be one that the gateway does not have.
-                    DeviceEvent::UpdateFailed { code: None }
-                    | DeviceEvent::RegistrationFailed { code: None }
-                    | DeviceEvent::NotificationLost { .. } => session.forget(),
-                    _ => {}
-                }
+                session.follow(&event);
             }
             self.device_events.push((self.now, address, event));
         }

@@ -29,4 +29,5 @@ mod mqtt_versions;
 mod openapi;
 mod real_clients;
 mod remote;
+mod secure_fleet;
 mod tls_clients;

@@ -29,6 +29,7 @@ use crate::model::time::Instant;
 use crate::protocol::dtls::keys::SessionKeys;
 use crate::protocol::dtls::record::{self, PROTECTED_EPOCH};
 use crate::protocol::dtls::suite::Suite;
+use crate::simulator::device::DeviceEvent;
 
 /// Datagrams of the device that wait for the end of a handshake; more are lost.
 pub const MAX_WAITING_DATAGRAMS: usize = 16;
@@ -269,6 +270,17 @@ impl DtlsClient {
         self.forget();
         self.resumable = None;
         self.sequence = 0;
+    }
+
+    /// Follows what happened to the device: where nobody answers, the session may be one that the server does not have.
+    pub fn follow(&mut self, event: &DeviceEvent) {
+        match event {
+            DeviceEvent::Restarted => self.reboot(),
+            DeviceEvent::UpdateFailed { code: None }
+            | DeviceEvent::RegistrationFailed { code: None }
+            | DeviceEvent::NotificationLost { .. } => self.forget(),
+            _ => {}
+        }
     }
 
     /// Begins a handshake, beside the session that may stand.
