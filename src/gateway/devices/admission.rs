@@ -4,7 +4,7 @@
 //! |---|---|
 //! | proved an identity | the names that its credential opens (Core TS 1.2.2, Transport section 5.2.1) |
 //! | without, name has a credential | never |
-//! | without, device is known by an identity | never |
+//! | without, device is known by an identity that still counts | never |
 //! | without, otherwise | known devices; others as `unknown_devices` says |
 //!
 //! An endpoint that registered by one identity is not taken over by another one, unless that is the name's own.
@@ -91,13 +91,14 @@ impl Devices {
                 "the credential of the endpoint was removed; give it one again, or permit joining".to_owned(),
             )),
             PlainAccess::Unknown => match known {
-                Some(device) if proved(device) => Some((
+                Some(device) if proved(device) && still_proves(services, device) => Some((
                     "credential_required",
                     "the device registered by a credential before; remove it to let it in without".to_owned(),
                 )),
-                Some(_) => None,
-                None if self.admits_unknown(services) => None,
-                None => Some(("unknown_device", "the device is unknown and the join window is closed".to_owned())),
+                Some(device) if !proved(device) => None,
+                // What it proved itself by is gone: it is as good as any other.
+                _ if self.admits_unknown(services) => None,
+                _ => Some(("unknown_device", "the device is unknown and the join window is closed".to_owned())),
             },
         };
         let Some((word, reason)) = refused else { return Ok(()) };
@@ -131,6 +132,11 @@ pub(super) fn proven(services: &Services, peer: Peer) -> Option<Arc<Authenticate
 /// Whether a device proved who it is when it registered.
 fn proved(device: &Device) -> bool {
     device.who.as_ref().is_some_and(|who| who.identity != Identity::Anonymous)
+}
+
+/// Whether what a device proved itself by still counts.
+fn still_proves(services: &Services, device: &Device) -> bool {
+    device.who.as_ref().is_some_and(|who| services.credentials.is_current(Scope::Server, who))
 }
 
 /// Why the credentials in force would not let a registered device in again as it came.

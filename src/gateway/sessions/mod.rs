@@ -455,6 +455,11 @@ impl Sessions {
         self.actions.push_back(Action::Count(occurrence));
     }
 
+    /// Random bytes that nothing outside the sessions draws from.
+    pub(super) fn fill_random(&mut self, bytes: &mut [u8]) {
+        self.random.fill_bytes(bytes);
+    }
+
     /// A number that no session has: the first byte tells instances apart, as in every identifier handed out.
     fn new_session_id(&mut self) -> SessionId {
         loop {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand_core::Rng as _;
-
 use crate::gateway::configuration::Configuration;
 use crate::gateway::handshakes::{HandshakeOrder, Resumable, TicketKey};
 use crate::gateway::services::Services;
@@ -80,7 +78,7 @@ impl Services {
         }
         self.tickets.turn_at = Some(self.now + TICKET_KEY_TURN);
         let mut key = [0; TICKET_KEY_BYTES];
-        self.random.fill_bytes(&mut key);
+        self.sessions.fill_random(&mut key);
         self.tickets.keys.insert(0, TicketKey(key));
         self.tickets.keys.truncate(TICKET_KEYS);
         let value: Vec<u8> = self.tickets.keys.iter().flat_map(|key| key.0).collect();
