@@ -19,6 +19,8 @@ mod receiving;
 pub mod resuming;
 pub mod saving;
 pub mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,204 @@
+//! Bounds of sessions, and what the store allows, without a network.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_core::SeedableRng as _;
+
+use super::session::MAX_FLIGHT_REPEATS;
+use super::*;
+use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Transport};
+use crate::model::credential::Identity;
+use crate::protocol::dtls::hello::whole_record;
+use crate::protocol::dtls::keys::SessionKeys;
+use crate::protocol::dtls::suite::Suite;
+
+const SUITE: Suite = Suite::PskAes128Ccm8;
+
+fn keys(server: bool) -> SessionKeys {
+    SessionKeys::derive(SUITE, &[1; 48], &[2; 32], &[3; 32], server)
+}
+
+fn peer(port: u16) -> Peer {
+    Peer { listener: 0, remote: SocketAddr::from(([192, 0, 2, 1], port)), local: None, session: None }
+}
+
+fn sessions(change: impl FnOnce(&mut Configuration)) -> Sessions {
+    let mut configuration = Configuration {
+        gateway_name: String::new(),
+        lwm2m: Lwm2mConfiguration::default(),
+        limits: Limits::default(),
+        sinks: Vec::new(),
+        listeners: Vec::new(),
+        transports: vec![Transport::Dtls],
+        streams_values: false,
+        streams_samples: false,
+    };
+    change(&mut configuration);
+    Sessions::new(Instant::ZERO, Arc::new(configuration), ChaCha8Rng::from_seed([9; 32]))
+}
+
+fn established(port: u16) -> Established {
+    Established {
+        peer: peer(port),
+        session: SessionId(u64::from(port)),
+        identity: Identity::Psk(port.to_be_bytes().as_slice().into()),
+        generation: 1,
+        suite: SUITE,
+        resumed: false,
+        keys: Some(keys(true)),
+        peer_connection_id: None,
+        next_write_sequence: 1,
+        newest_read_sequence: 0,
+        last_flight: vec![b"flight".to_vec()],
+    }
+}
+
+/// A session without connection id, as if its handshake were just through.
+fn begin(sessions: &mut Sessions, now: Instant, port: u16) -> SessionId {
+    let id = SessionId(u64::from(port));
+    sessions.make_room();
+    sessions.insert(id, Session::begun(now, established(port), None));
+    id
+}
+
+fn own(sessions: &mut Sessions, id: SessionId) -> &mut session::OwnRecords {
+    match &mut sessions.get_mut(id).unwrap().records {
+        Records::Own(records) => records,
+        Records::Library => panic!("the library keeps it"),
+    }
+}
+
+fn actions(sessions: &mut Sessions) -> Vec<Action> {
+    std::iter::from_fn(|| sessions.poll_action()).collect()
+}
+
+fn counted(actions: &[Action], occurrence: Occurrence) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Count(counted) if *counted == occurrence)).count()
+}
+
+fn transmitted(actions: &[Action]) -> Vec<&[u8]> {
+    let datagrams = actions.iter().filter_map(|action| match action {
+        Action::Transmit { datagram, .. } => Some(datagram.as_slice()),
+        _ => None,
+    });
+    datagrams.collect()
+}
+
+#[test]
+fn no_number_is_used_before_a_record_that_allows_it_is_in_the_store() {
+    let mut sessions = sessions(|_| {});
+    let id = begin(&mut sessions, Instant::ZERO, 1);
+    let none = |_| false;
+    assert!(matches!(sessions.seal(id, b"x", none), Sealed::MustBeSaved));
+    own(&mut sessions, id).saving = Some((StoreSequence(5), 3));
+    assert!(matches!(sessions.seal(id, b"x", |sequence| sequence < StoreSequence(5)), Sealed::MustBeSaved));
+    for _ in 0..2 {
+        assert!(matches!(sessions.seal(id, b"x", |sequence| sequence <= StoreSequence(5)), Sealed::Datagram(..)));
+    }
+    assert!(matches!(sessions.seal(id, b"x", |_| true), Sealed::MustBeSaved));
+}
+
+#[test]
+fn a_record_that_was_never_handed_to_the_store_allows_nothing() {
+    let mut sessions = sessions(|_| {});
+    let id = begin(&mut sessions, Instant::ZERO, 1);
+    own(&mut sessions, id).saving = Some((StoreSequence(5), 3));
+    sessions.get_mut(id).unwrap().dirty = false;
+    sessions.batch_lost(StoreSequence(5));
+    assert!(matches!(sessions.seal(id, b"x", |_| true), Sealed::MustBeSaved));
+    assert!(sessions.get(id).unwrap().dirty, "it is stored again");
+}
+
+#[test]
+fn the_last_sequence_number_ends_a_session() {
+    let mut sessions = sessions(|_| {});
+    let id = begin(&mut sessions, Instant::ZERO, 1);
+    let records = own(&mut sessions, id);
+    (records.next_write, records.write_limit) = (MAX_SEQUENCE, u64::MAX);
+    assert!(matches!(sessions.seal(id, b"x", |_| true), Sealed::Gone));
+}
+
+#[test]
+fn at_the_bound_the_session_heard_least_lately_goes_those_without_a_device_first() {
+    let mut sessions = sessions(|configuration| configuration.limits.max_sessions = 3);
+    let oldest = begin(&mut sessions, Instant::from_secs(1), 1);
+    sessions.join(oldest, 7);
+    let second = begin(&mut sessions, Instant::from_secs(2), 2);
+    begin(&mut sessions, Instant::from_secs(3), 3);
+    begin(&mut sessions, Instant::from_secs(4), 4);
+    assert_eq!((sessions.len(), sessions.get(second).is_none(), sessions.get(oldest).is_some()), (3, true, true));
+    let counted_once = counted(&actions(&mut sessions), Occurrence::BoundReached("max_sessions"));
+    assert_eq!(counted_once, 1);
+}
+
+#[test]
+fn a_session_that_no_device_uses_ends_after_a_while_and_others_stay() {
+    let mut sessions = sessions(|configuration| {
+        configuration.lwm2m.sessions.unused_timeout = Duration::from_secs(600);
+    });
+    let unused = begin(&mut sessions, Instant::ZERO, 1);
+    let used = begin(&mut sessions, Instant::ZERO, 2);
+    sessions.join(used, 7);
+    assert!(sessions.handle_timeout(Instant::from_secs(599)), "changed ones are stored");
+    assert!(sessions.get(unused).is_some());
+    sessions.handle_timeout(Instant::from_secs(700));
+    assert_eq!((sessions.get(unused).is_none(), sessions.get(used).is_some()), (true, true));
+}
+
+#[test]
+fn the_last_flight_is_repeated_a_few_times_until_the_peer_shows_that_it_has_it() {
+    let mut sessions = sessions(|_| {});
+    let id = begin(&mut sessions, Instant::ZERO, 1);
+    let flight = whole_record(4, crate::protocol::dtls::hello::message::CLIENT_KEY_EXCHANGE, 2, b"key");
+    for _ in 0..MAX_FLIGHT_REPEATS + 4 {
+        sessions.handle_datagram(Instant::ZERO, peer(1), &flight);
+    }
+    let all = actions(&mut sessions);
+    assert_eq!(transmitted(&all), vec![b"flight".as_slice(); usize::from(MAX_FLIGHT_REPEATS)]);
+    assert_eq!(counted(&all, Occurrence::RecordDropped("no_handshake")), 4);
+
+    sessions.get_mut(id).unwrap().last_flight = Some(Box::new((vec![b"flight".to_vec()], 0)));
+    let data = record::seal(&keys(false), PROTECTED_EPOCH, 1, &[], content::APPLICATION_DATA, b"hello");
+    sessions.handle_datagram(Instant::ZERO, peer(1), &data);
+    actions(&mut sessions);
+    sessions.handle_datagram(Instant::ZERO, peer(1), &flight);
+    assert_eq!(transmitted(&actions(&mut sessions)), Vec::<&[u8]>::new());
+}
+
+#[test]
+fn a_record_of_an_unknown_session_is_answered_by_a_shorter_alert_if_that_is_wanted() {
+    for wanted in [false, true] {
+        let mut sessions = sessions(|configuration| configuration.lwm2m.sessions.alert_unknown = wanted);
+        for id in [&b""[..], b"12345678"] {
+            let data = record::seal(&keys(false), PROTECTED_EPOCH, 1, id, content::APPLICATION_DATA, b"hello");
+            sessions.handle_datagram(Instant::ZERO, peer(1), &data);
+            let all = actions(&mut sessions);
+            assert_eq!(counted(&all, Occurrence::RecordDropped("unknown_session")), 1);
+            let answers = transmitted(&all);
+            assert_eq!(answers.len(), usize::from(wanted));
+            assert!(answers.iter().all(|answer| answer.len() < data.len() && answer[0] == content::ALERT));
+        }
+        // An alert is never answered by another one.
+        sessions.handle_datagram(Instant::ZERO, peer(1), &record::plain_alert(1, 2, 10));
+        assert!(transmitted(&actions(&mut sessions)).is_empty());
+    }
+}
+
+#[test]
+fn a_session_without_connection_id_is_left_alone_by_records_with_one_and_the_other_way_round() {
+    let mut sessions = sessions(|_| {});
+    let id = SessionId(1);
+    let own_id = ConnectionId::new(b"12345678").unwrap();
+    let with_id = Established { peer_connection_id: Some(Vec::new()), ..established(1) };
+    sessions.insert(id, Session::begun(Instant::ZERO, with_id, Some(own_id)));
+    let plain = record::seal(&keys(false), PROTECTED_EPOCH, 1, &[], content::APPLICATION_DATA, b"hello");
+    sessions.handle_datagram(Instant::ZERO, peer(1), &plain);
+    assert!(!actions(&mut sessions).iter().any(|action| matches!(action, Action::Message { .. })));
+    let named = record::seal(&keys(false), PROTECTED_EPOCH, 2, b"12345678", content::APPLICATION_DATA, b"hello");
+    sessions.handle_datagram(Instant::ZERO, peer(2), &named);
+    let all = actions(&mut sessions);
+    assert!(all.iter().any(|action| matches!(action, Action::Message { plaintext, .. } if plaintext == b"hello")));
+    assert!(all.iter().any(|action| matches!(action, Action::Moved { session } if *session == id)));
+    assert_eq!(sessions.get(id).unwrap().peer.remote.port(), 2);
+}
