@@ -845,7 +845,8 @@ impl Host {
         self.connect();
         for _ in 0..MAX_OUTPUTS {
             self.commit();
-            if self.in_flight.is_empty() {
+            // What became durable may lead to more that is written.
+            if self.in_flight.is_empty() && self.store.waiting_batches() == 0 {
                 break;
             }
             self.acknowledge();
