@@ -34,7 +34,7 @@ fn fleet_with_pre_shared_keys_shakes_hands_reports_and_says_goodbye() {
     assert!(count("acknowledged") > 4 * u64::from(DEVICES), "{report}");
     // All have de-registered and closed their sessions.
     gateway.wait_for_json("/api/v1/devices?limit=100", |page| {
-        let devices = page["devices"].as_array().or_else(|| page.as_array());
+        let devices = page["items"].as_array();
         devices.is_some_and(|devices| devices.iter().all(|device| device["state"] == "offline"))
     });
 }
