@@ -25,6 +25,8 @@ const SHAKING_HANDS: usize = 64;
 const IDLE_SESSIONS: u32 = 10_000;
 const ECHOING: u32 = 64;
 const ECHO_TIME: Duration = Duration::from_secs(5);
+/// Credentials that one request may bring.
+const MAX_CREDENTIALS: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// 16 bytes, the same for all: it is not the keys that are measured.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
@@ -32,6 +34,10 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 const NO_RATES: &str = "handshakes_per_second = 1000000\nhandshakes_per_second_per_source = 1000000\n";
 /// An empty confirmable message, which is answered by a reset (RFC 7252 section 4.3), and nothing is stored for it.
 const PING: [u8; 4] = [0x40, 0, 0, 1];
+/// How a reset and an acknowledgement without a token begin.
+const RESET: u8 = 0x70;
+const ACKNOWLEDGEMENT: u8 = 0x60;
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Prints all of it.
 pub(crate) async fn sessions() -> Outcome<()> {
@@ -53,6 +59,7 @@ fn settings() -> Settings {
 
 /// A device that has nothing but its session.
 struct Member {
+    number: u32,
     socket: UdpSocket,
     client: DtlsClient,
     epoch: Instant,
@@ -65,7 +72,7 @@ impl Member {
         })?;
         socket.connect(server).await?;
         let script = DtlsScript::new(identity(number), &data_encoding::HEXLOWER.decode(KEY.as_bytes())?);
-        Ok(Self { socket, client: DtlsClient::new(script, u64::from(number)), epoch })
+        Ok(Self { number, socket, client: DtlsClient::new(script, u64::from(number)), epoch })
     }
 
     fn now(&self) -> DeviceInstant {
@@ -103,15 +110,35 @@ impl Member {
         matches!(self.next_event(Instant::now() + PATIENCE).await, Some(DtlsEvent::Established { .. }))
     }
 
-    /// Whether one message in the session is answered.
-    async fn is_answered(&mut self) -> bool {
-        self.client.send(self.now(), PING.to_vec());
+    /// Whether one message in the session is answered, whatever else the gateway says.
+    async fn is_answered(&mut self, message: &[u8], first_byte: u8) -> bool {
+        self.client.send(self.now(), message.to_vec());
         self.flush().await;
-        let mut buffer = [0; 2_048];
-        let Ok(Ok(length)) = timeout(Duration::from_secs(5), self.socket.recv(&mut buffer)).await else { return false };
-        self.client.receive(self.now(), buffer.get(..length).unwrap_or_default());
-        self.flush().await;
-        self.client.poll_device().is_some()
+        let (mut buffer, end) = ([0; 2_048], Instant::now() + ANSWER_TIME);
+        while let Ok(Ok(length)) = timeout_at(end, self.socket.recv(&mut buffer)).await {
+            self.client.receive(self.now(), buffer.get(..length).unwrap_or_default());
+            self.flush().await;
+            while let Some(answer) = self.client.poll_device() {
+                if answer.first() == Some(&first_byte) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    async fn is_pinged(&mut self) -> bool {
+        self.is_answered(&PING, RESET).await
+    }
+
+    async fn registers(&mut self) -> bool {
+        let endpoint = format!("ep={}", identity(self.number));
+        let mut message = vec![0x40, 0x02, 0, 2, 0xb2];
+        message.extend(b"rd\x11\x28\x3d");
+        message.push(u8::try_from(endpoint.len()).unwrap_or_default() - 13);
+        message.extend(endpoint.as_bytes());
+        message.extend(b"\x08lt=86400\x09lwm2m=1.1\xff</3/0>");
+        self.is_answered(&message, ACKNOWLEDGEMENT).await
     }
 }
 
@@ -124,7 +151,9 @@ async fn gather(rig: &Rig, devices: u32) -> Outcome<Vec<Member>> {
     let credentials: Vec<serde_json::Value> = (0..devices)
         .map(|number| serde_json::json!({"endpoint": identity(number), "mode": "psk", "key": KEY, "key_format": "hex"}))
         .collect();
-    rig.post("/api/v1/credentials", &serde_json::Value::from(credentials)).await?;
+    for part in credentials.chunks(MAX_CREDENTIALS) {
+        rig.post("/api/v1/credentials", &serde_json::Value::from(part)).await?;
+    }
     let (permits, epoch) = (Rc::new(Semaphore::new(SHAKING_HANDS)), Instant::now());
     let standing = Rc::new(RefCell::new(Vec::new()));
     let mut tasks = Vec::new();
@@ -228,7 +257,7 @@ async fn echoes() -> Outcome<()> {
         tasks.push(spawn_local(async move {
             let mut answered = 0_u64;
             while Instant::now() < end {
-                answered += u64::from(member.is_answered().await);
+                answered += u64::from(member.is_pinged().await);
             }
             answered
         }));
@@ -244,7 +273,8 @@ async fn echoes() -> Outcome<()> {
             let (mut answered, mut buffer) = (0_u64, [0; 64]);
             while Instant::now() < end {
                 let _ = socket.send(&PING).await;
-                answered += u64::from(timeout(Duration::from_secs(1), socket.recv(&mut buffer)).await.is_ok());
+                let answer = timeout(Duration::from_secs(1), socket.recv(&mut buffer)).await;
+                answered += u64::from(matches!(answer, Ok(Ok(_))));
             }
             answered
         }));
@@ -272,22 +302,49 @@ async fn idle_and_restarted() -> Outcome<()> {
     let mut rig = Rig::start(settings()).await?;
     gather(&rig, 16).await?;
     let empty = rig.usage()?.resident_kib;
-    let mut members = gather(&rig, IDLE_SESSIONS).await?;
+    let members = gather(&rig, IDLE_SESSIONS).await?;
     // The last flights are kept until the first message.
-    for member in &mut members {
-        member.is_answered().await;
-    }
+    let (members, _) = each(members, |mut member| async move { (member.is_pinged().await, member) }).await?;
     sleep(Duration::from_secs(2)).await;
-    let full = rig.usage()?.resident_kib;
-    let each = full.saturating_sub(empty) as f64 / members.len().max(1) as f64;
-    println!("  {} sessions: {:.1} MiB resident, {each:.2} KiB each with its credential", members.len(), mib(full));
+    let tell_memory = |what: &str| -> Outcome<()> {
+        let resident = rig.usage()?.resident_kib;
+        let each = resident.saturating_sub(empty) as f64 / f64::from(IDLE_SESSIONS);
+        println!("  {what}: {:.1} MiB resident, {each:.2} KiB for each device", mib(resident));
+        Ok(())
+    };
+    tell_memory("sessions and credentials")?;
+    let (members, registered) = each(members, |mut member| async move { (member.registers().await, member) }).await?;
+    sleep(Duration::from_secs(2)).await;
+    tell_memory(&format!("{registered} of them registered"))?;
     let began = Instant::now();
     rig.restart().await?;
     println!("  ready {:.2} s after the restart", began.elapsed().as_secs_f64());
-    let (sessions, mut going_on) = (members.len(), 0);
-    for member in &mut members {
-        going_on += u32::from(member.is_answered().await);
-    }
-    println!("  {going_on} of {sessions} sessions go on without a handshake, at their first datagram");
+    let (members, going_on) = each(members, |mut member| async move { (member.is_pinged().await, member) }).await?;
+    println!("  {going_on} of {} sessions go on without a handshake, at their first datagram", members.len());
     Ok(())
+}
+
+/// Has all members do something, some of them at a time; how many did it well.
+async fn each<F>(members: Vec<Member>, action: fn(Member) -> F) -> Outcome<(Vec<Member>, usize)>
+where
+    F: Future<Output = (bool, Member)> + 'static,
+{
+    let permits = Rc::new(Semaphore::new(SHAKING_HANDS));
+    let tasks: Vec<_> = members
+        .into_iter()
+        .map(|member| {
+            let permits = Rc::clone(&permits);
+            spawn_local(async move {
+                let _permit = permits.acquire().await;
+                action(member).await
+            })
+        })
+        .collect();
+    let (mut members, mut done) = (Vec::new(), 0);
+    for task in tasks {
+        let (well, member) = task.await?;
+        done += usize::from(well);
+        members.push(member);
+    }
+    Ok((members, done))
 }
