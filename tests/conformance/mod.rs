@@ -4,6 +4,7 @@ mod blockwise_rfc7959;
 mod coap_differential;
 mod coap_rfc7252;
 mod coap_tcp_rfc8323;
+mod coap_tls_core;
 mod coap_vectors;
 mod composite_core;
 mod ets;
