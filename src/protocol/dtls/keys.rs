@@ -7,7 +7,7 @@ use std::fmt;
 
 use aes::Aes128;
 use aes_gcm::Aes128Gcm;
-use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
+use aes_gcm::aead::{AeadCore, AeadInOut, KeyInit, KeySizeUser};
 use ccm::Ccm;
 use ccm::consts::{U8, U12, U16};
 use hmac::{Hmac, Mac as _};
@@ -18,12 +18,19 @@ use super::suite::{Protection, Suite};
 type AesCcm8 = Ccm<Aes128, U8, U12>;
 type AesCcm16 = Ccm<Aes128, U16, U12>;
 
+/// What the AEADs of the suites have in common.
+trait Cipher: KeyInit + KeySizeUser<KeySize = U16> + AeadInOut + AeadCore<NonceSize = U12> {}
+
+impl<C: KeyInit + KeySizeUser<KeySize = U16> + AeadInOut + AeadCore<NonceSize = U12>> Cipher for C {}
+
 /// Bytes of an AES-128 key.
 const KEY_BYTES: usize = 16;
 /// Bytes of the part of a nonce that the key block gives.
 const SALT_BYTES: usize = 4;
 /// Bytes of the part of a nonce that stands in each record.
 pub const EXPLICIT_NONCE_BYTES: usize = 8;
+/// Bytes of a nonce.
+const NONCE_BYTES: usize = SALT_BYTES + EXPLICIT_NONCE_BYTES;
 
 /// Keys of one direction.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,8 +62,8 @@ impl fmt::Debug for SessionKeys {
 pub struct NotAuthentic;
 
 impl DirectionKeys {
-    fn nonce(&self, explicit: [u8; EXPLICIT_NONCE_BYTES]) -> [u8; SALT_BYTES + EXPLICIT_NONCE_BYTES] {
-        let mut nonce = [0; SALT_BYTES + EXPLICIT_NONCE_BYTES];
+    fn nonce(&self, explicit: [u8; EXPLICIT_NONCE_BYTES]) -> [u8; NONCE_BYTES] {
+        let mut nonce = [0; NONCE_BYTES];
         nonce[..SALT_BYTES].copy_from_slice(&self.salt);
         nonce[SALT_BYTES..].copy_from_slice(&explicit);
         nonce
@@ -76,20 +83,10 @@ impl DirectionKeys {
         out.extend_from_slice(plaintext);
         let nonce = self.nonce(explicit);
         let body = out.get_mut(start..).unwrap_or_default();
-        // The lengths of keys and nonces are right by their types, and no record is long enough to fail.
-        let tag: Vec<u8> = match suite.protection() {
-            Protection::Ccm8 => AesCcm8::new(&self.key.into())
-                .encrypt_inout_detached(&nonce.into(), additional, body.into())
-                .map(|tag| tag.to_vec())
-                .unwrap_or_default(),
-            Protection::Ccm => AesCcm16::new(&self.key.into())
-                .encrypt_inout_detached(&nonce.into(), additional, body.into())
-                .map(|tag| tag.to_vec())
-                .unwrap_or_default(),
-            Protection::Gcm => Aes128Gcm::new(&self.key.into())
-                .encrypt_inout_detached(&nonce.into(), additional, body.into())
-                .map(|tag| tag.to_vec())
-                .unwrap_or_default(),
+        let tag = match suite.protection() {
+            Protection::Ccm8 => encrypt::<AesCcm8>(&self.key, &nonce, additional, body),
+            Protection::Ccm => encrypt::<AesCcm16>(&self.key, &nonce, additional, body),
+            Protection::Gcm => encrypt::<Aes128Gcm>(&self.key, &nonce, additional, body),
             Protection::Cbc => Vec::new(),
         };
         out.extend_from_slice(&tag);
@@ -109,38 +106,33 @@ impl DirectionKeys {
         let length = rest.len().checked_sub(suite.tag_bytes()).ok_or(NotAuthentic)?;
         let (ciphertext, tag) = rest.split_at(length);
         let (nonce, additional, mut body) = (self.nonce(*explicit), additional(length), ciphertext.to_vec());
-        let opened = match suite.protection() {
-            Protection::Ccm8 => {
-                let tag = tag.try_into().map_err(|_| NotAuthentic)?;
-                AesCcm8::new(&self.key.into()).decrypt_inout_detached(
-                    &nonce.into(),
-                    &additional,
-                    body.as_mut_slice().into(),
-                    tag,
-                )
-            }
-            Protection::Ccm => {
-                let tag = tag.try_into().map_err(|_| NotAuthentic)?;
-                AesCcm16::new(&self.key.into()).decrypt_inout_detached(
-                    &nonce.into(),
-                    &additional,
-                    body.as_mut_slice().into(),
-                    tag,
-                )
-            }
-            Protection::Gcm => {
-                let tag = tag.try_into().map_err(|_| NotAuthentic)?;
-                Aes128Gcm::new(&self.key.into()).decrypt_inout_detached(
-                    &nonce.into(),
-                    &additional,
-                    body.as_mut_slice().into(),
-                    tag,
-                )
-            }
+        match suite.protection() {
+            Protection::Ccm8 => decrypt::<AesCcm8>(&self.key, &nonce, &additional, &mut body, tag)?,
+            Protection::Ccm => decrypt::<AesCcm16>(&self.key, &nonce, &additional, &mut body, tag)?,
+            Protection::Gcm => decrypt::<Aes128Gcm>(&self.key, &nonce, &additional, &mut body, tag)?,
             Protection::Cbc => return Err(NotAuthentic),
-        };
-        opened.map(|()| body).map_err(|_| NotAuthentic)
+        }
+        Ok(body)
     }
+}
+
+/// Encrypts in place; the tag. The lengths of keys and nonces are right by their types, and no record is too long.
+fn encrypt<C: Cipher>(key: &[u8; KEY_BYTES], nonce: &[u8; NONCE_BYTES], additional: &[u8], body: &mut [u8]) -> Vec<u8> {
+    let cipher = C::new(&(*key).into());
+    cipher.encrypt_inout_detached(&(*nonce).into(), additional, body.into()).map(|tag| tag.to_vec()).unwrap_or_default()
+}
+
+/// Decrypts in place, if the tag is right.
+fn decrypt<C: Cipher>(
+    key: &[u8; KEY_BYTES],
+    nonce: &[u8; NONCE_BYTES],
+    additional: &[u8],
+    body: &mut [u8],
+    tag: &[u8],
+) -> Result<(), NotAuthentic> {
+    let tag = tag.try_into().map_err(|_| NotAuthentic)?;
+    let cipher = C::new(&(*key).into());
+    cipher.decrypt_inout_detached(&(*nonce).into(), additional, body.into(), tag).map_err(|_| NotAuthentic)
 }
 
 impl Suite {
@@ -217,7 +209,7 @@ impl SessionKeys {
 #[must_use]
 pub fn prf(secret: &[u8], label: &[u8], seed: &[u8], length: usize) -> Vec<u8> {
     let mac = |parts: &[&[u8]]| {
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(secret).ok()?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
         for part in parts {
             mac.update(part);
         }
