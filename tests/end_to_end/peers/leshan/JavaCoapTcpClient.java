@@ -33,7 +33,6 @@ import com.mbed.coap.packet.Method;
 import com.mbed.coap.server.CoapServer;
 import com.mbed.coap.server.TcpCoapServer;
 import com.mbed.coap.server.observe.ObserversManager;
-import com.mbed.coap.transport.javassl.SSLSocketClientTransport;
 import com.mbed.coap.transport.javassl.SocketClientTransport;
 
 /**
@@ -76,9 +75,10 @@ public final class JavaCoapTcpClient {
         }
         URI uri = URI.create(args[0]);
         InetSocketAddress server = new InetSocketAddress(InetAddress.getByName(uri.getHost()), uri.getPort());
-        SocketClientTransport transport = args.length == 5
-                ? new SSLSocketClientTransport(server, tls(args[2], args[3], args[4]), false)
-                : new SocketClientTransport(server, SocketFactory.getDefault(), false);
+        // Its transport for TLS may hear of the end of the handshake before it knows its own socket, and then never
+        // begins; a socket that does TLS by itself will do.
+        SocketFactory sockets = args.length == 5 ? tls(args[2], args[3], args[4]) : SocketFactory.getDefault();
+        SocketClientTransport transport = new SocketClientTransport(server, sockets, false);
         new JavaCoapTcpClient().run(server, args[1], transport);
         System.exit(0);
     }
