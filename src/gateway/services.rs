@@ -156,7 +156,7 @@ impl Services {
 
     /// Whether a peer has a connection, rather than sending datagrams.
     pub fn is_stream(&self, peer: Peer) -> bool {
-        self.configuration.transport(peer.listener).is_stream()
+        peer.session.is_none() && self.configuration.transport(peer.listener).is_stream()
     }
 
     /// Who a peer proved to be; `None` on a transport without security.

@@ -136,7 +136,12 @@ impl Devices {
         if services.is_stream(device.peer) {
             Self::restore_disconnected(&mut device);
         }
-        device.disconnected |= device.peer.session.is_some_and(|session| services.sessions.get(session).is_none());
+        if let Some(session) = device.peer.session {
+            match services.sessions.get(session) {
+                Some(session) => device.peer = session.peer,
+                None => device.disconnected = true,
+            }
+        }
         device.next_message_id = random_u16(services.now, device.endpoint.as_str());
         let session = device.peer.session;
         let key = self.insert(device);

@@ -47,7 +47,7 @@ impl Services {
     pub(in crate::gateway) fn restore_handshakes(&mut self, rows: &[SecretRow]) {
         let now = self.now;
         for key in self.sessions.restore(now, rows) {
-            tracing::error!("the stored record of a session cannot be read and is removed");
+            tracing::error!("the stored record of a session cannot be used and is removed");
             self.write(StoreWrite::DeleteSecret { kind: SecretKind::Session, key });
         }
         for row in rows {

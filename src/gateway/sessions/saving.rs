@@ -5,6 +5,7 @@
 
 use super::session::{Records, Session};
 use super::{Sealed, Sessions};
+use crate::gateway::configuration::Transport;
 use crate::gateway::services::{Held, Services};
 use crate::gateway::store::{SecretKind, SecretRow, StoreSequence, StoreWrite};
 use crate::gateway::vocabulary::{Output, Peer, SessionId};
@@ -114,9 +115,13 @@ impl Sessions {
         }
     }
 
-    /// Takes up the sessions of the run before. Answers the rows that cannot be read.
+    /// Takes up the sessions of the run before. Answers the rows that cannot be used: they cannot be read, or their
+    /// connection ids have another length than those of now, by which no record would find them.
     pub fn restore(&mut self, now: Instant, rows: &[SecretRow]) -> Vec<Vec<u8>> {
-        let mut unreadable = Vec::new();
+        let id_bytes = self.configuration.lwm2m.sessions.connection_id_bytes;
+        let dtls = self.configuration.transports.iter().position(|transport| *transport == Transport::Dtls);
+        let listener = dtls.and_then(|index| u16::try_from(index).ok());
+        let mut unusable = Vec::new();
         for row in rows.iter().filter(|row| row.kind == SecretKind::Session) {
             let session = row
                 .key
@@ -124,12 +129,21 @@ impl Sessions {
                 .try_into()
                 .ok()
                 .map(|key| SessionId(u64::from_be_bytes(key)))
-                .and_then(|id| Some((id, Session::restored(now, id, row.value.expose())?)));
+                .and_then(|id| Some((id, Session::restored(now, id, row.value.expose())?)))
+                .filter(|(_, session)| session.connection_id().is_none_or(|id| id.as_bytes().len() == id_bytes));
             match session {
-                Some((id, session)) => self.insert(id, session),
-                None => unreadable.push(row.key.clone()),
+                Some((id, mut session)) => {
+                    if let Some(listener) = listener
+                        && self.configuration.transport(session.peer.listener) != Transport::Dtls
+                    {
+                        // There are other listeners now than when it was stored.
+                        session.peer.listener = listener;
+                    }
+                    self.insert(id, session);
+                }
+                None => unusable.push(row.key.clone()),
             }
         }
-        unreadable
+        unusable
     }
 }

@@ -8,7 +8,8 @@ use rand_core::SeedableRng as _;
 use super::session::MAX_FLIGHT_REPEATS;
 use super::*;
 use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Transport};
-use crate::model::credential::Identity;
+use crate::gateway::store::{SecretKind, SecretRow};
+use crate::model::credential::{Identity, SecretBytes};
 use crate::protocol::dtls::hello::whole_record;
 use crate::protocol::dtls::keys::SessionKeys;
 use crate::protocol::dtls::suite::Suite;
@@ -201,4 +202,27 @@ fn a_session_without_connection_id_is_left_alone_by_records_with_one_and_the_oth
     assert!(all.iter().any(|action| matches!(action, Action::Message { plaintext, .. } if plaintext == b"hello")));
     assert!(all.iter().any(|action| matches!(action, Action::Moved { session } if *session == id)));
     assert_eq!(sessions.get(id).unwrap().peer.remote.port(), 2);
+}
+
+#[test]
+fn a_stored_session_goes_on_with_other_listeners_but_not_with_ids_of_another_length() {
+    let stored = |connection_id: Option<&[u8]>| {
+        let established = Established { peer_connection_id: connection_id.map(|_| Vec::new()), ..established(1) };
+        let session = Session::begun(Instant::ZERO, established, connection_id.and_then(ConnectionId::new));
+        let (value, limit) = session.record().unwrap();
+        assert_eq!(limit, 1 + RESERVED_SEQUENCES);
+        SecretRow { kind: SecretKind::Session, key: 1_u64.to_be_bytes().to_vec(), value: SecretBytes::new(&value) }
+    };
+    for (row, taken) in [(stored(None), 1), (stored(Some(b"12345678")), 1), (stored(Some(b"123456")), 0)] {
+        let mut sessions = sessions(|configuration| {
+            configuration.transports = vec![Transport::Udp, Transport::Udp, Transport::Dtls];
+        });
+        let unusable = sessions.restore(Instant::ZERO, &[row]);
+        assert_eq!((sessions.len(), unusable.len()), (taken, 1 - taken));
+        assert!(sessions.iter().all(|(id, session)| (id, session.peer.listener) == (SessionId(1), 2)));
+        // Nothing leaves before it is stored anew: the run before may have used what it reserved.
+        if taken == 1 {
+            assert!(matches!(sessions.seal(SessionId(1), b"x", |_| false), Sealed::MustBeSaved));
+        }
+    }
 }
