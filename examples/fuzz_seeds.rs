@@ -85,6 +85,7 @@ fn write_all(folder: &Path) -> Outcome<()> {
     let mut targets = targets.collect::<Outcome<Vec<_>>>()?;
     targets.push(("coap_message", datagrams(&vectors)?));
     targets.push(("tcp_frame", streams(&datagrams(&vectors)?)));
+    targets.push(("dtls_handshake", tamperings()));
     targets.push(("dtls_hello", hellos()));
     targets.push(("dtls_record", records()));
     targets.push(("link_format", link_lists(&vectors)?));
@@ -184,6 +185,22 @@ fn hellos() -> Vec<Vec<u8>> {
                 seeds.push(datagram.get(25..).unwrap_or_default().to_vec());
                 seeds.push(datagram);
             }
+        }
+    }
+    seeds
+}
+
+/// What happens to each datagram: nothing, then one thing to one of them; with and without connection id and the right key.
+fn tamperings() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for client in [0, 1, 2, 0x40] {
+        for what in 0..7 {
+            seeds.extend((0..6).map(|datagram| {
+                let mut seed = vec![client];
+                seed.extend(vec![0; datagram]);
+                seed.extend([what, 20, 9, 7, 5]);
+                seed
+            }));
         }
     }
     seeds
