@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslContext, SslSession};
+use openssl::ssl::{SslContext, SslSession, SslSessionRef};
 
 use super::handshake::{Finished, Handshake, Opened, Progress};
 use crate::gateway::handshakes::{Established, HandshakeFailure, HandshakeInput, HandshakeOrder, Resumable, TicketKey};
@@ -58,7 +58,8 @@ pub struct Handshakes {
     kept: BTreeMap<u64, (SessionId, Handshake)>,
     kept_by_session: HashMap<SessionId, u64>,
     next_kept: u64,
-    resumable: HashMap<Vec<u8>, SslSession>,
+    /// As DER: a tenth of what the library's own form takes.
+    resumable: HashMap<Vec<u8>, Box<[u8]>>,
     resumable_order: VecDeque<Vec<u8>>,
     /// How many keys back the next handshake of an identity begins, where the newest did not fit.
     attempts: Arc<HashMap<Vec<u8>, usize>>,
@@ -147,7 +148,7 @@ impl Handshakes {
                 self.contexts.clear();
             }
             HandshakeOrder::Resumable(resumable) => match SslSession::from_der(&resumable.state) {
-                Ok(session) if !is_over(&session) => self.keep_resumable(resumable.id, session),
+                Ok(session) if !is_over(&session) => self.keep_resumable(resumable.id, &resumable.state),
                 _ => self.outputs.push_back(HandshakeInput::NotResumable { id: resumable.id }),
             },
             HandshakeOrder::Seal { session, peer, plaintext } => {
@@ -190,8 +191,8 @@ impl Handshakes {
         let resumable = start
             .filter(|start| !start.session_id.is_empty())
             .and_then(|start| self.resumable.get(start.session_id))
-            .filter(|session| self.may_resume(scope, session))
-            .cloned();
+            .and_then(|state| SslSession::from_der(state).ok())
+            .filter(|session| self.may_resume(scope, session));
         let negotiation = Negotiation {
             scope,
             proofs: Arc::clone(&self.proofs),
@@ -304,8 +305,10 @@ impl Handshakes {
             return;
         };
         let resumed = handshake.ssl().session_reused();
-        if let Some(new_session) = handshake.negotiation().and_then(|negotiation| negotiation.new_session.get()) {
-            self.tell_resumable(new_session.clone(), &who);
+        if let Some(new_session) =
+            handshake.negotiation().and_then(|negotiation| negotiation.new_session.get()).cloned()
+        {
+            self.tell_resumable(&new_session, &who);
         }
         let peer_connection_id = handshake
             .negotiation()
@@ -332,19 +335,19 @@ impl Handshakes {
         self.outputs.push_back(HandshakeInput::Established(Box::new(established)));
     }
 
-    fn tell_resumable(&mut self, session: SslSession, who: &Authenticated) {
+    fn tell_resumable(&mut self, session: &SslSessionRef, who: &Authenticated) {
         let id = session.id().to_vec();
         let Some(data) = encode(who).filter(|_| !id.is_empty()) else { return };
-        if !set_session_data(&session, &data) {
+        if !set_session_data(session, &data) {
             return;
         }
         let Ok(state) = session.to_der() else { return };
-        self.keep_resumable(id.clone(), session);
+        self.keep_resumable(id.clone(), &state);
         self.outputs.push_back(HandshakeInput::Resumable(Resumable { id, state }));
     }
 
-    fn keep_resumable(&mut self, id: Vec<u8>, session: SslSession) {
-        if self.resumable.insert(id.clone(), session).is_none() {
+    fn keep_resumable(&mut self, id: Vec<u8>, state: &[u8]) {
+        if self.resumable.insert(id.clone(), state.into()).is_none() {
             self.resumable_order.push_back(id);
         }
         while self.resumable.len() > MAX_RESUMABLE
