@@ -367,7 +367,8 @@ impl Sessions {
     pub fn runs_low(&self, id: SessionId) -> bool {
         self.get(id).is_some_and(|session| match &session.records {
             Records::Own(records) => {
-                records.saving.is_none() && records.write_limit - records.next_write < RESERVED_SEQUENCES / 2
+                records.saving.is_none()
+                    && records.write_limit.saturating_sub(records.next_write) < RESERVED_SEQUENCES / 2
             }
             Records::Library => false,
         })

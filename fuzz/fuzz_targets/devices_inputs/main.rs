@@ -4,6 +4,9 @@
 //! anything.
 #![no_main]
 
+mod choices;
+mod sessions;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -13,26 +16,23 @@ use lwm2mqtt::gateway::configuration::{
     Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices, WhenFull,
 };
 use lwm2mqtt::gateway::core::{Core, Start};
-use lwm2mqtt::gateway::handshakes::{Established, HandshakeFailure, HandshakeInput, HandshakeOrder};
+use lwm2mqtt::gateway::handshakes::HandshakeInput;
 use lwm2mqtt::gateway::query::Query;
-use lwm2mqtt::gateway::vocabulary::{
-    DeliveryId, Input, Output, Peer, ReceiptId, RequestId, SessionId, SinkIndex, SinkInput,
-};
+use lwm2mqtt::gateway::vocabulary::{DeliveryId, Input, Output, Peer, ReceiptId, RequestId, SinkIndex, SinkInput};
 use lwm2mqtt::mapping::{MappingFile, Plan};
-use lwm2mqtt::model::credential::{Identity, Proof, Scope, SecretBytes};
-use lwm2mqtt::model::credential_wish::{CredentialWish, Means};
-use lwm2mqtt::model::endpoint::Endpoint;
+use lwm2mqtt::model::credential::Scope;
 use lwm2mqtt::model::object::ObjectModel;
 use lwm2mqtt::model::time::{Instant, WallTime};
 use lwm2mqtt::northbound::topic::is_publishable;
 use lwm2mqtt::protocol::coap::message::{Code, Message, MessageType, Token};
 use lwm2mqtt::protocol::coap::option::OptionNumber;
-use lwm2mqtt::protocol::dtls::keys::SessionKeys;
 use lwm2mqtt::protocol::dtls::record::split_first;
-use lwm2mqtt::protocol::dtls::suite::Suite;
-use lwm2mqtt::simulator::dtls::client::{DtlsClient, DtlsScript};
+use lwm2mqtt::simulator::dtls::client::DtlsClient;
 use lwm2mqtt::simulator::dtls::handshakes::SimulatedHandshakes;
 use lwm2mqtt::simulator::store::SimulatedStore;
+
+use choices::{BINDINGS, BODIES, CODES, Choices, FORMATS, LIFETIMES, OBJECTS, TOPICS, VERSIONS};
+use sessions::{client, credential, secure_peer};
 
 /// Steps taken of one input.
 const MAX_STEPS: usize = 256;
@@ -91,119 +91,6 @@ on = "telemetry"
 topic = "own/{device}/{key}"
 exclusive = true
 "#;
-
-const OBJECTS: [&str; 6] = [
-    "</3/0>,</25/0>,</25/1>,</3303/0>",
-    "</>;rt=\"oma.lwm2m\",</1/0>,</3/0>,</3303/0>,</3308/0>",
-    "</3>,</3303/0>,</3303/1>,</3304/0>,</19/0>",
-    "</lwm2m>;rt=\"oma.lwm2m\";ct=11543,</lwm2m/3/0>,</lwm2m/3303/0>",
-    "</3/0>;ver=1.2,</33>, </3303/65535>",
-    "",
-];
-
-const LIFETIMES: [&str; 5] = ["lt=60", "lt=1", "lt=86400", "lt=4294967295", "lt=0"];
-const BINDINGS: [&str; 5] = ["b=U", "b=UQ", "Q", "b=TQ", "x"];
-const VERSIONS: [&str; 4] = ["lwm2m=1.0", "lwm2m=1.1", "lwm2m=1.2", "lwm2m=9"];
-
-const FORMATS: [u16; 10] = [0, 42, 60, 110, 112, 11542, 11543, 11544, 1542, 40];
-
-const PAYLOADS: [&[u8]; 12] = [
-    b"21.5",
-    b"",
-    &[0xe4, 0x16, 0x44, 0x41, 0xac, 0, 0],
-    &[0x08, 0, 7, 0xe4, 0x16, 0x44, 0x41, 0xac, 0, 0],
-    br#"[{"bn":"/3303/0/5700","bt":1700000000,"v":1},{"t":10,"v":2}]"#,
-    br#"[{"n":"/3/0/0","vs":"ACME"},{"n":"/3303/1/5700","v":-1e300},{"n":"/9999/0/1","vb":true}]"#,
-    br#"{"e":[{"n":"5700","v":21.5}]}"#,
-    br#"[{"bn":"/25/0/","n":"0","vs":"s"},{"n":"1","vs":"d1"},{"n":"3","vs":"</3/0>,</3303/0>"}]"#,
-    br#"[{"bn":"/25/0/","n":"1","vs":"d2"},{"bn":"/25/1/","n":"1","vs":"7"},{"n":"3","vs":"<"}]"#,
-    br#"[{"n":"/d1/3303/0/5700","v":1},{"n":"/3303/0/5700","v":2},{"n":"/d2/3303/0/5700","v":3}]"#,
-    &[0x81, 0xa2, 0, 0x6c, 0x2f, 0x33, 0x33, 0x30, 0x33, 0x2f, 0x30, 0x2f, 0x35, 0x37, 0x30, 0x30, 2, 0xf9, 0x4d, 0x60],
-    &[0xa1, 0x83, 0x19, 0x0c, 0xe7, 0, 0x19, 0x16, 0x44, 0xf9, 0x4d, 0x60],
-];
-
-const CODES: [Code; 14] = [
-    Code::CONTENT,
-    Code::CHANGED,
-    Code::CREATED,
-    Code::DELETED,
-    Code::CONTINUE,
-    Code::NOT_FOUND,
-    Code::METHOD_NOT_ALLOWED,
-    Code::NOT_ACCEPTABLE,
-    Code::BAD_REQUEST,
-    Code::UNSUPPORTED_CONTENT_FORMAT,
-    Code::REQUEST_ENTITY_INCOMPLETE,
-    Code::REQUEST_ENTITY_TOO_LARGE,
-    Code::SERVICE_UNAVAILABLE,
-    Code::BAD_OPTION,
-];
-
-const TOPICS: [&str; 12] = [
-    "lwm2m/e0:d1/command",
-    "lwm2m/bridge/request/mapping/put",
-    "lwm2m/e0/command",
-    "lwm2m/e1/command",
-    "lwm2m/e0/set",
-    "lwm2m/e1/get",
-    "lwm2m/bridge/request/permit_join",
-    "lwm2m/bridge/request/device/options",
-    "lwm2m/bridge/request/device/remove",
-    "lwm2m/bridge/request/reload",
-    "lwm2m/bridge/info",
-    "lwm2m/bridge/request/health",
-];
-
-const BODIES: [&str; 20] = [
-    r#"{"id":"1","operation":"read","path":"/3303/0/5700"}"#,
-    r#"{"id":"2","operation":"write","path":"/3308/0/5900","value":21,"ttl":"10s"}"#,
-    r#"{"operation":"observe","path":"/3303/0"}"#,
-    r#"{"operation":"cancel_observe","path":"/3303/0"}"#,
-    r#"{"operation":"execute","path":"/3/0/4","arguments":"0='x'","when_asleep":"try"}"#,
-    r#"{"operation":"discover","path":"/3"}"#,
-    r#"{"operation":"create","path":"/3303","values":{"5700":1}}"#,
-    r#"{"operation":"delete","path":"/3303/1"}"#,
-    r#"{"command":"reboot","params":{}}"#,
-    r#"{"setpoint":21}"#,
-    r#"{"operation":"read_composite","paths":["/3/0","/3303"]}"#,
-    r#"{"operation":"observe_composite","paths":["/3/0","/3303/0/5700"],"ttl":"5s"}"#,
-    r#"{"operation":"cancel_observe_composite","paths":["/3303/0/5700","/3/0"],"passive":true}"#,
-    r#"{"operation":"write_composite","values":{"/1/0/1":60,"/16/0/0":{"0":"a","1":null}}}"#,
-    r#"{"operation":"execute","path":"/1/0/4"}"#,
-    r#"{"operation":"read","path":"/d1/3303/0/5700"}"#,
-    r#"{"keys":["t_0"]}"#,
-    r#"{"for":"60s"}"#,
-    r#"{"device":"e0","name":"e1","tags":["a"]}"#,
-    r#"{"device":"e0"}"#,
-];
-
-/// What is left of the input. At its end every choice is 0.
-struct Choices<'a>(&'a [u8]);
-
-impl<'a> Choices<'a> {
-    fn byte(&mut self) -> u8 {
-        let Some((&first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        first
-    }
-
-    fn of<T: Copy>(&mut self, candidates: &[T]) -> T {
-        candidates[usize::from(self.byte()) % candidates.len()]
-    }
-
-    fn bytes(&mut self) -> &'a [u8] {
-        let length = usize::from(self.byte()).min(self.0.len());
-        let (taken, rest) = self.0.split_at(length);
-        self.0 = rest;
-        taken
-    }
-
-    /// A payload of the table, or one of the input itself.
-    fn payload(&mut self) -> Vec<u8> {
-        let choice = usize::from(self.byte());
-        PAYLOADS.get(choice % (PAYLOADS.len() + 2)).map_or_else(|| self.bytes().to_vec(), |payload| payload.to_vec())
-    }
-}
 
 struct Host {
     core: Core,
@@ -290,42 +177,6 @@ fn switched_on(store: &SimulatedStore, boots: u8, synced: bool) -> Core {
         store_damage: None,
     };
     Core::new(Instant::ZERO, start)
-}
-
-/// The key of a device on DTLS.
-fn key_of(number: u8) -> [u8; 16] {
-    [number; 16]
-}
-
-/// Its credential, for the endpoint `e0` and so on.
-fn credential(number: u8, key: u8) -> CredentialWish {
-    let proof = Proof::Psk { identity: format!("i{number}").into_bytes().into(), key: SecretBytes::new(&key_of(key)) };
-    let endpoint = Endpoint::new(&format!("e{number}")).expect("it is a name");
-    CredentialWish::new(endpoint, Means::Proof(proof))
-}
-
-/// Devices on DTLS: with an id of their own, with an empty one, with none, and with a suite whose records stay with the
-/// handshakes. The last has no credential.
-fn client(number: u8) -> DtlsClient {
-    let mut script = DtlsScript::new(format!("i{number}"), &key_of(number));
-    script.resumes = number % 2 == 0;
-    match number {
-        0 => {}
-        1 => script.connection_id = Some(vec![1, 2]),
-        2 => script = script.without_connection_id(),
-        _ => {
-            script = script.without_connection_id();
-            script.suites = vec![Suite::PskAes128CbcSha256];
-        }
-    }
-    DtlsClient::new(script, u64::from(number))
-}
-
-/// Where a device on DTLS is, and from where it may send as well.
-fn secure_peer(number: u8, elsewhere: bool) -> Peer {
-    let port = if elsewhere { 6_000 } else { 5_000 };
-    let remote = SocketAddr::from(([198, 51, 100, number % CLIENTS], port));
-    Peer { listener: DTLS, remote, local: None, session: None }
 }
 
 fn peer(number: u8) -> Peer {
@@ -457,126 +308,6 @@ impl Host {
             self.asked.push_front((peer, message));
             self.asked.truncate(MAX_REMEMBERED);
         }
-    }
-
-    fn order(&mut self, order: HandshakeOrder) {
-        self.handshakes.handle(order);
-        while let Some(input) = self.handshakes.poll() {
-            self.told.push_back(input);
-        }
-        while self.told.len() > MAX_TOLD {
-            self.told.pop_front();
-        }
-    }
-
-    /// Handshakes get on, datagrams arrive at clients and at the core, until nothing moves any more.
-    fn settle_sessions(&mut self) {
-        for _ in 0..MAX_REPEATS {
-            let mut moved = false;
-            if let Some(input) = self.told.pop_front() {
-                self.input(Input::Handshake(input));
-                moved = true;
-            }
-            if let Some((number, bytes)) = self.under_way.pop_front() {
-                self.clients[number].receive(self.now, &bytes);
-                moved = true;
-            }
-            for number in 0..CLIENTS {
-                let client = &mut self.clients[usize::from(number)];
-                while client.poll_event().is_some() {}
-                let (heard, sent) = (client.poll_device(), client.poll_server());
-                moved |= heard.is_some() || sent.is_some();
-                if let Some(bytes) = heard {
-                    self.hear(secure_peer(number, false), &bytes);
-                }
-                if let Some(bytes) = sent {
-                    self.input(Input::Datagram { peer: secure_peer(number, false), bytes });
-                }
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    /// Something happens to the session of a device, and its datagrams fare as the input says.
-    fn session(&mut self, choices: &mut Choices<'_>) {
-        let number = choices.byte() % CLIENTS;
-        let now = self.now;
-        let client = &mut self.clients[usize::from(number)];
-        match choices.byte() % 8 {
-            0 => client.begin(now),
-            1 => client.forget(),
-            2 => client.reboot(),
-            3 => client.close(),
-            4 => {
-                let kind = choices.byte();
-                if let Some(record) = client.seal(kind, choices.bytes()) {
-                    self.input(Input::Datagram { peer: secure_peer(number, false), bytes: record });
-                }
-            }
-            5 => {
-                if let Some(due) = client.next_deadline() {
-                    client.handle_timeout(due);
-                }
-            }
-            _ => client.send(now, Message::acknowledgement(u16::from(choices.byte())).encode()),
-        }
-        for _ in 0..choices.byte() % 8 {
-            let client = &mut self.clients[usize::from(number)];
-            if let Some((to, bytes)) = self.under_way.pop_front() {
-                self.clients[to].receive(now, &bytes);
-                continue;
-            }
-            let Some(mut bytes) = client.poll_server() else { break };
-            let fate = choices.byte();
-            if fate & 1 == 1 {
-                let position = usize::from(choices.byte()) % bytes.len().max(1);
-                if let Some(byte) = bytes.get_mut(position) {
-                    *byte ^= choices.byte();
-                }
-            }
-            let peer = secure_peer(if fate & 2 == 2 { number + 1 } else { number }, fate & 4 == 4);
-            for _ in 0..fate >> 6 {
-                self.input(Input::Datagram { peer, bytes: bytes.clone() });
-            }
-        }
-    }
-
-    /// Handshakes tell what they never should.
-    fn handshake(&mut self, choices: &mut Choices<'_>) {
-        let (peer, session) = (secure_peer(choices.byte(), false), SessionId(u64::from(choices.byte())));
-        let input = match choices.byte() % 6 {
-            0 => HandshakeInput::Closed { session },
-            1 => HandshakeInput::Opened { session, peer, plaintext: choices.bytes().to_vec() },
-            2 => {
-                let failure = HandshakeFailure { word: "protocol", detail: String::new(), claimed: Some("x".into()) };
-                HandshakeInput::Failed { peer, session, failure }
-            }
-            3 => HandshakeInput::NotResumable { id: choices.bytes().to_vec() },
-            // What was told is told again.
-            4 => {
-                let Some(input) = self.told.front().cloned() else { return };
-                input
-            }
-            _ => {
-                let keys = SessionKeys::derive(Suite::PskAes128Ccm8, &[1], &[2; 32], &[3; 32], true);
-                HandshakeInput::Established(Box::new(Established {
-                    peer,
-                    session,
-                    identity: Identity::Psk(choices.bytes().into()),
-                    generation: u64::from(choices.byte()),
-                    suite: Suite::PskAes128Ccm8,
-                    resumed: false,
-                    keys: (choices.byte() % 2 == 0).then_some(keys),
-                    peer_connection_id: Some(choices.bytes().to_vec()),
-                    next_write_sequence: u64::from(choices.byte()) << 41,
-                    newest_read_sequence: u64::MAX,
-                    last_flight: vec![choices.bytes().to_vec()],
-                }))
-            }
-        };
-        self.input(Input::Handshake(input));
     }
 
     fn sink(&mut self, input: SinkInput) {
