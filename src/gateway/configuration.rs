@@ -336,8 +336,8 @@ pub struct SinkConfiguration {
     pub when_full: WhenFull,
 }
 
-/// The whole core.
-#[derive(Clone, Debug, PartialEq)]
+/// The whole core; by default without listeners and sinks.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Configuration {
     /// Name of this gateway.
     pub gateway_name: String,

@@ -76,7 +76,7 @@ impl Device {
 
 impl Devices {
     /// The device that holds the line: the gateway of an end device, else the device itself.
-    fn line_of(&self, key: usize) -> usize {
+    pub(super) fn line_of(&self, key: usize) -> usize {
         let behind = self.table.get(key).and_then(|device| device.behind.as_ref());
         behind.and_then(|behind| self.key_of_endpoint(behind.gateway.as_str())).unwrap_or(key)
     }

@@ -27,6 +27,8 @@ pub mod requests;
 pub mod responses;
 pub mod restoring;
 mod securing;
+#[cfg(test)]
+mod securing_tests;
 mod send;
 pub mod streaming;
 mod transfer;
@@ -143,7 +145,7 @@ impl Devices {
             }
         }
         device.next_message_id = random_u16(services.now, device.endpoint.as_str());
-        let session = device.peer.session;
+        let session = device.peer.session.filter(|_| device.behind.is_none());
         let key = self.insert(device);
         if let Some(session) = session {
             services.sessions.join(session, key);

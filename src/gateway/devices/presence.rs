@@ -39,7 +39,8 @@ impl Devices {
     /// A message came from the device itself.
     pub(super) fn heard(&mut self, services: &mut Services, key: usize, peer: Peer, bytes: usize) {
         if peer.session.is_some() {
-            self.move_to(services, key, peer);
+            // The session of an end device is that of its gateway.
+            self.move_to(services, self.line_of(key), peer);
         }
         let Some(device) = self.table.get_mut(key) else { return };
         let now = services.now;

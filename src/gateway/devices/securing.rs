@@ -133,11 +133,7 @@ impl Devices {
 
     /// Whether a message of a peer can be one of a device: it proved to be the same when the device registered.
     pub(super) fn is_from(&self, services: &Services, key: usize, peer: Peer) -> bool {
-        let Some(device) = self.table.get(key) else { return false };
-        let device = match device.behind.as_ref().and_then(|behind| self.key_of_endpoint(behind.gateway.as_str())) {
-            Some(gateway) => self.table.get(gateway).unwrap_or(device),
-            None => device,
-        };
+        let Some(device) = self.table.get(self.line_of(key)) else { return false };
         device.who.as_ref().map(|who| &who.identity) == services.who(peer).map(|who| &who.identity)
     }
 
