@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lwm2mqtt::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Transport};
+use lwm2mqtt::gateway::configuration::{Configuration, Transport};
 use lwm2mqtt::gateway::handshakes::{HandshakeInput, HandshakeOrder};
 use lwm2mqtt::gateway::sessions::{Action, Sessions};
 use lwm2mqtt::gateway::vocabulary::Peer;
@@ -37,16 +37,7 @@ fn identity() -> &'static ServerIdentity {
 }
 
 fn configuration() -> Arc<Configuration> {
-    Arc::new(Configuration {
-        gateway_name: String::new(),
-        lwm2m: Lwm2mConfiguration::default(),
-        limits: Limits::default(),
-        sinks: Vec::new(),
-        listeners: Vec::new(),
-        transports: vec![Transport::Dtls],
-        streams_values: false,
-        streams_samples: false,
-    })
+    Arc::new(Configuration { transports: vec![Transport::Dtls], ..Configuration::default() })
 }
 
 /// What the input does to a datagram on its way to the server.

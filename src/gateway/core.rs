@@ -28,7 +28,7 @@ use super::dispatch::results::KeptResult;
 use super::journal::Journal;
 use super::services::{Held, Services};
 use super::sessions::Sessions;
-use super::sessions::rate::RateLimiter;
+use super::sessions::rate::{REGISTRATIONS, RateLimiter};
 use super::sessions::resuming::Tickets;
 use super::store::{StoreWrite, StoredState};
 use super::streams::Streams;
@@ -114,7 +114,8 @@ impl Core {
         let sessions = Sessions::new(now, Arc::clone(&configuration), session_random);
         let tickets = Tickets::new(now, &configuration);
         let lwm2m = &configuration.lwm2m;
-        let registration_rate = RateLimiter::new(now, lwm2m.registration_rate, lwm2m.registration_rate_per_source);
+        let registration_rate =
+            RateLimiter::new(now, REGISTRATIONS, lwm2m.registration_rate, lwm2m.registration_rate_per_source);
         let mut services = Services {
             now,
             clock,

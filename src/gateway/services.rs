@@ -11,9 +11,10 @@ use super::configuration::Configuration;
 use super::credentials::Credentials;
 use super::delivery::sink::SinkDelivery;
 use super::devices::device::Device;
+use super::handshakes::HandshakeFailure;
 use super::journal::Journal;
 use super::sessions::Sessions;
-use super::sessions::rate::{Exceeded, RateLimiter};
+use super::sessions::rate::RateLimiter;
 use super::sessions::resuming::Tickets;
 use super::store::StoreWrite;
 use super::streams::{Address, Streams, address_of};
@@ -308,13 +309,16 @@ impl Services {
     /// Whether a device may begin a registration now: a storm is served as fast as the gateway can, the rest comes again.
     pub(super) fn admits_registration(&mut self, peer: Peer) -> bool {
         let taken = self.registration_rate.take(self.now, peer.remote.ip());
-        if let Err(exceeded) = taken {
-            self.count(Occurrence::BoundReached(match exceeded {
-                Exceeded::Source => "registrations_per_second_per_source",
-                Exceeded::All => "registrations_per_second",
-            }));
+        if let Err(bound) = taken {
+            self.count(Occurrence::BoundReached(bound));
         }
         taken.is_ok()
+    }
+
+    /// A handshake of a peer failed.
+    pub(super) fn refuse_handshake(&mut self, peer: Peer, failure: &HandshakeFailure) {
+        self.count(Occurrence::HandshakeFailed(failure.word));
+        self.refuse(failure.claimed.as_deref().unwrap_or_default(), peer, failure.word, &failure.detail);
     }
 
     /// Remembers a peer that was turned away, and tells of it when it is new.

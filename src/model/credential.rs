@@ -46,6 +46,36 @@ pub enum Scope {
     Bootstrap,
 }
 
+/// One of something for each server.
+#[derive(Clone, Debug, Default)]
+pub struct ByScope<T> {
+    server: T,
+    bootstrap: T,
+}
+
+impl<T> ByScope<T> {
+    /// That of one server.
+    pub const fn of(&self, scope: Scope) -> &T {
+        match scope {
+            Scope::Server => &self.server,
+            Scope::Bootstrap => &self.bootstrap,
+        }
+    }
+
+    /// Both.
+    pub const fn both(&self) -> [&T; 2] {
+        [&self.server, &self.bootstrap]
+    }
+
+    /// That of one server, to change it.
+    pub const fn of_mut(&mut self, scope: Scope) -> &mut T {
+        match scope {
+            Scope::Server => &mut self.server,
+            Scope::Bootstrap => &mut self.bootstrap,
+        }
+    }
+}
+
 /// What a peer has to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {

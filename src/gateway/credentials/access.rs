@@ -27,7 +27,7 @@ impl Credentials {
 
     /// The same of either server: the name's own credential decides, then patterns, then whether it had a credential.
     pub fn plain_access_to(&self, scope: Scope, endpoint: &str) -> PlainAccess {
-        let set = self.set(scope);
+        let set = self.sets.of(scope);
         let own = set.entries.get(endpoint);
         if own.is_none() && self.is_shut_out(set, endpoint) {
             return PlainAccess::Removed;
@@ -51,7 +51,7 @@ impl Credentials {
         endpoint: &str,
         rule: CertificateName,
     ) -> Result<(), Denied> {
-        let set = self.set(scope);
+        let set = self.sets.of(scope);
         let denied = |word, reason| Err(Denied { word, reason });
         let behind = set.behind(who);
         match behind {
@@ -91,7 +91,7 @@ impl Credentials {
 
     /// The endpoint name of a peer that names none itself: what its credential is for, if that is one name.
     pub fn endpoint_of(&self, scope: Scope, who: &Authenticated, rule: CertificateName) -> Option<String> {
-        match self.set(scope).behind(who) {
+        match self.sets.of(scope).behind(who) {
             Behind::Entry(entry) => entry.endpoints.is_none().then(|| entry.endpoint.as_str().to_owned()),
             Behind::Trusted(certificate) => names(certificate, rule).next().map(str::to_owned),
             Behind::Gone | Behind::Nothing => None,
@@ -100,7 +100,7 @@ impl Credentials {
 
     /// Whether what a peer proved, in the state in which it proved it, still counts.
     pub fn is_current(&self, scope: Scope, who: &Authenticated) -> bool {
-        let set = self.set(scope);
+        let set = self.sets.of(scope);
         match set.behind(who) {
             Behind::Entry(_) => true,
             Behind::Trusted(certificate) => {
@@ -116,7 +116,7 @@ impl Credentials {
     /// Whether a peer showed the credential of this very name, or a trusted certificate that holds it; not one for many
     /// names.
     pub fn is_own(&self, scope: Scope, who: &Authenticated, endpoint: &str) -> bool {
-        match self.set(scope).behind(who) {
+        match self.sets.of(scope).behind(who) {
             Behind::Entry(entry) => entry.endpoint.as_str() == endpoint,
             Behind::Trusted(certificate) => names(certificate, CertificateName::Any).any(|name| name == endpoint),
             Behind::Gone | Behind::Nothing => false,
@@ -125,7 +125,7 @@ impl Credentials {
 
     /// The name of the credential that a peer showed, if it is one of this table.
     pub fn name_of<'a>(&'a self, scope: Scope, who: &'a Authenticated) -> Option<&'a str> {
-        match self.set(scope).behind(who) {
+        match self.sets.of(scope).behind(who) {
             Behind::Entry(entry) => Some(entry.endpoint.as_str()),
             Behind::Trusted(_) | Behind::Gone | Behind::Nothing => None,
         }

@@ -78,7 +78,7 @@ impl Credentials {
     /// # Errors
     /// `Conflict` if its proof is recognized by what another credential of the scope has, `QueueFull` at a bound.
     pub fn check(&self, wish: &CredentialWish, max: usize, claims: &mut Claims) -> Result<(), CommandError> {
-        let set = self.set(wish.scope);
+        let set = self.sets.of(wish.scope);
         if let Means::Proof(proof) = &wish.means {
             let holder = Holder::of_proof(proof);
             let claimed = claims.holders.get(&(wish.scope, holder.clone()));
@@ -117,7 +117,7 @@ impl Credentials {
     /// Puts a wish in force that was checked; `fresh` is a generation that never was.
     pub(super) fn put(&mut self, wish: CredentialWish, fresh: u64, moment: Moment) -> Change {
         let scope = wish.scope;
-        let set = self.set_mut(scope);
+        let set = self.sets.of_mut(scope);
         set.forget_removal(wish.endpoint.as_str());
         set.unreadable.remove(&wish.endpoint);
         let before = set.take(wish.endpoint.as_str());
@@ -169,13 +169,13 @@ impl Credentials {
         let mut change = Change::default();
         change.put(&Row::of_entry(scope, &entry));
         change.tell(scope, before.as_ref(), Some(&entry));
-        self.set_mut(scope).insert(entry);
+        self.sets.of_mut(scope).insert(entry);
         change
     }
 
     /// Removes a credential; its name is remembered unless it was a block.
     pub(super) fn remove(&mut self, scope: Scope, endpoint: &str, wall: WallTime) -> Option<Change> {
-        let set = self.set_mut(scope);
+        let set = self.sets.of_mut(scope);
         let before = set.take(endpoint)?;
         let mut change = Change::default();
         change.tell(scope, Some(&before), None);
@@ -200,7 +200,7 @@ impl Credentials {
     pub(super) fn end_former_proofs(&mut self, wall: WallTime) -> Option<Change> {
         let mut change = None;
         for scope in [Scope::Server, Scope::Bootstrap] {
-            let set = self.set_mut(scope);
+            let set = self.sets.of_mut(scope);
             while let Some((until, name)) = set.endings.first().cloned()
                 && until <= wall
             {
@@ -222,7 +222,7 @@ impl Credentials {
     pub(super) fn correct_times(&mut self, step_millis: i64) -> Change {
         let mut change = Change::default();
         for scope in [Scope::Server, Scope::Bootstrap] {
-            let set = self.set_mut(scope);
+            let set = self.sets.of_mut(scope);
             for name in set.endings.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>() {
                 let Some(mut entry) = set.take(name.as_str()) else { continue };
                 if let Some(former) = entry.former.as_mut().filter(|former| former.estimated) {
@@ -243,10 +243,10 @@ impl Credentials {
             let row = serde_json::from_slice::<Row>(stored.value.expose()).ok();
             let removal = row.as_ref().and_then(|row| Some((row.scope, row.endpoint.clone(), row.removed_at?)));
             if let Some((scope, endpoint, removed_at)) = removal {
-                self.set_mut(scope).remember_removal(endpoint, removed_at);
+                self.sets.of_mut(scope).remember_removal(endpoint, removed_at);
             } else if let Some((scope, entry)) = row.and_then(|row| Some((row.scope, row.into_entry()?))) {
                 change.tell(scope, None, Some(&entry));
-                self.set_mut(scope).insert(entry);
+                self.sets.of_mut(scope).insert(entry);
             } else {
                 unreadable += 1;
                 self.close(&stored.key);
@@ -261,7 +261,7 @@ impl Credentials {
     /// Closes the name of a row that cannot be read.
     fn close(&mut self, key: &[u8]) {
         if let Some((scope, endpoint)) = parse_row_key(key) {
-            self.set_mut(scope).unreadable.insert(endpoint);
+            self.sets.of_mut(scope).unreadable.insert(endpoint);
         }
     }
 
@@ -269,7 +269,7 @@ impl Credentials {
     pub(super) fn rewrite(&self) -> Change {
         let mut change = Change::default();
         for scope in [Scope::Server, Scope::Bootstrap] {
-            let set = self.set(scope);
+            let set = self.sets.of(scope);
             for entry in set.entries.values() {
                 change.put(&Row::of_entry(scope, entry));
             }
@@ -284,7 +284,7 @@ impl Credentials {
     /// answer is to be written.
     pub fn used(&mut self, scope: Scope, who: &Authenticated, wall: WallTime) -> Option<StoreWrite> {
         let name = Endpoint::new(self.name_of(scope, who)?).ok()?;
-        let entry = self.set_mut(scope).entries.get_mut(&name)?;
+        let entry = self.sets.of_mut(scope).entries.get_mut(&name)?;
         if entry.generation != who.generation {
             return None;
         }
@@ -300,7 +300,7 @@ impl Credentials {
 
     /// When [`Services::end_former_proofs`] is due.
     pub fn next_deadline(&self, clock: &WallClock) -> Option<Instant> {
-        let endings = [&self.server, &self.bootstrap].into_iter().filter_map(|set| set.endings.first());
+        let endings = self.sets.both().into_iter().filter_map(|set| set.endings.first());
         let ending = endings.map(|(until, _)| clock.instant_of(*until)).min();
         [ending, self.readmits_until].into_iter().flatten().min()
     }
@@ -377,7 +377,7 @@ impl Services {
 
     /// An endpoint whose credential was removed was let in again: its name is as good as any other.
     pub fn credential_readmitted(&mut self, scope: Scope, endpoint: &str) {
-        let set = self.credentials.set_mut(scope);
+        let set = self.credentials.sets.of_mut(scope);
         set.unreadable.remove(endpoint);
         if set.forget_removal(endpoint) {
             let key = row_key(scope, endpoint);

@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::model::credential::{Proof, Scope};
+use crate::model::credential::{ByScope, Proof, Scope};
 use crate::model::credential_wish::Means;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::{Instant, WallTime};
@@ -85,30 +85,15 @@ struct Set {
 /// All credentials.
 #[derive(Debug, Default)]
 pub struct Credentials {
-    server: Set,
-    bootstrap: Set,
+    sets: ByScope<Set>,
     /// While it is open, names of removed credentials count as unknown.
     readmits_until: Option<Instant>,
 }
 
 impl Credentials {
-    const fn set(&self, scope: Scope) -> &Set {
-        match scope {
-            Scope::Server => &self.server,
-            Scope::Bootstrap => &self.bootstrap,
-        }
-    }
-
-    const fn set_mut(&mut self, scope: Scope) -> &mut Set {
-        match scope {
-            Scope::Server => &mut self.server,
-            Scope::Bootstrap => &mut self.bootstrap,
-        }
-    }
-
     /// How many there are, over both scopes.
     pub fn len(&self) -> usize {
-        self.server.entries.len() + self.bootstrap.entries.len()
+        self.sets.both().map(|set| set.entries.len()).iter().sum()
     }
 
     /// Whether there is none.
@@ -118,12 +103,12 @@ impl Credentials {
 
     /// The credential of a name.
     pub fn get(&self, scope: Scope, endpoint: &str) -> Option<&Entry> {
-        self.set(scope).entries.get(endpoint)
+        self.sets.of(scope).entries.get(endpoint)
     }
 
     /// All of a scope, by name.
     pub fn iter(&self, scope: Scope) -> impl Iterator<Item = &Entry> {
-        self.set(scope).entries.values()
+        self.sets.of(scope).entries.values()
     }
 
     /// Those of a scope from a name on, by name.
@@ -132,7 +117,7 @@ impl Credentials {
         scope: Scope,
         first: std::ops::Bound<&str>,
     ) -> impl Iterator<Item = &'a Entry> + use<'a> {
-        self.set(scope).entries.range::<str, _>((first, std::ops::Bound::Unbounded)).map(|(_, entry)| entry)
+        self.sets.of(scope).entries.range::<str, _>((first, std::ops::Bound::Unbounded)).map(|(_, entry)| entry)
     }
 
     /// The operator's name and the tags that a device has from its credential when it becomes known.

@@ -179,6 +179,13 @@ impl Devices {
         key
     }
 
+    /// A device is not at a place any more, if it was the last one there.
+    fn forget_place(&mut self, key: usize, place: Place) {
+        if self.by_place.get(&place) == Some(&key) {
+            self.by_place.remove(&place);
+        }
+    }
+
     /// Forgets a device everywhere, its stored record included.
     pub fn remove(&mut self, services: &mut Services, key: usize) -> Option<Device> {
         self.end_exchange(key);

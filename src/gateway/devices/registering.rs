@@ -290,10 +290,7 @@ impl Devices {
     fn remember_address(&mut self, key: usize, peer: Peer) {
         let former = self.table.get(key).and_then(|device| device.alternate_peer);
         if let Some(former) = former {
-            let place = former.place();
-            if self.by_place.get(&place) == Some(&key) {
-                self.by_place.remove(&place);
-            }
+            self.forget_place(key, former.place());
         }
         self.by_place.insert(peer.place(), key);
     }

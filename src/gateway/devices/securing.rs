@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::Devices;
-use super::device::State;
+use super::admission::why_not;
+use super::device::{Device, State};
 use crate::gateway::handshakes::HandshakeInput;
 use crate::gateway::services::Services;
 use crate::gateway::sessions::Action;
@@ -63,11 +64,7 @@ impl Devices {
                         self.session_lost(services, key, reason);
                     }
                 }
-                Action::Failed { peer, failure } => {
-                    services.count(Occurrence::HandshakeFailed(failure.word));
-                    let claimed = failure.claimed.as_deref().unwrap_or_default();
-                    services.refuse(claimed, peer, failure.word, &failure.detail);
-                }
+                Action::Failed { peer, failure } => services.refuse_handshake(peer, &failure),
                 Action::Count(occurrence) => services.count(occurrence),
             }
         }
@@ -94,12 +91,7 @@ impl Devices {
         }
         services.save_begun(id);
         for key in devices {
-            if self
-                .table
-                .get(key)
-                .and_then(|device| device.who.as_ref())
-                .is_some_and(|known| known.identity == who.identity)
-            {
+            if self.is_from(services, key, peer) {
                 self.move_to(services, key, peer);
             } else {
                 self.session_lost(services, key, "replaced");
@@ -176,17 +168,12 @@ impl Devices {
         self.close_unproven_streams(services);
         let keys: Vec<usize> = self.table.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(reason) = self.no_longer_allowed(services, key) else { continue };
-            if self.table.get(key).is_some_and(|device| device.registration.is_some()) {
+            let registered = |device: &&Device| device.registration.is_some() && device.behind.is_none();
+            let Some(device) = self.table.get(key).filter(registered) else { continue };
+            if let Some(reason) = why_not(services, device) {
                 self.end_registration(services, key, EventKind::Deregistered, reason);
             }
         }
-    }
-
-    /// Why the credentials in force would not let a device in as it registered.
-    fn no_longer_allowed(&self, services: &Services, key: usize) -> Option<&'static str> {
-        let device = self.table.get(key).filter(|device| device.behind.is_none())?;
-        super::admission::why_not(services, device)
     }
 
     /// The way to a device is gone.
@@ -196,9 +183,7 @@ impl Devices {
         let place = device.peer.place();
         let (registered, queue_mode) = (device.registration.is_some(), device.in_queue_mode());
         let was_online = device.state == State::Online;
-        if self.by_place.get(&place) == Some(&key) {
-            self.by_place.remove(&place);
-        }
+        self.forget_place(key, place);
         if registered && queue_mode {
             self.fall_asleep(services, key);
         } else if registered && was_online {

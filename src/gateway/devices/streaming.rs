@@ -29,11 +29,7 @@ impl Devices {
     pub fn handle_stream(&mut self, services: &mut Services, peer: Peer, id: ConnectionId, input: StreamInput) {
         match input {
             StreamInput::Opened { identity } => self.stream_opened(services, peer, id, identity),
-            StreamInput::Refused(failure) => {
-                services.count(Occurrence::HandshakeFailed(failure.word));
-                let claimed = failure.claimed.as_deref().unwrap_or_default();
-                services.refuse(claimed, peer, failure.word, &failure.detail);
-            }
+            StreamInput::Refused(failure) => services.refuse_handshake(peer, &failure),
             StreamInput::Bytes(bytes) => {
                 let now = services.now;
                 let Some(stream) = services.streams.current(peer, id) else { return };
@@ -331,8 +327,8 @@ impl Devices {
         } else {
             self.interrupt(services, key);
         }
-        if !same && self.by_place.get(&former.place()) == Some(&key) {
-            self.by_place.remove(&former.place());
+        if !same {
+            self.forget_place(key, former.place());
         }
         if let Some(device) = self.table.get_mut(key) {
             device.peer = peer;

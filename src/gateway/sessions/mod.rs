@@ -31,7 +31,7 @@ use rand_core::Rng as _;
 use super::configuration::Configuration;
 use super::handshakes::{Established, HandshakeFailure, HandshakeInput, HandshakeOrder};
 use super::store::StoreSequence;
-use super::streams::Address;
+use super::streams::{Address, address_of};
 use super::vocabulary::{Authenticated, Peer, SessionId};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::time::Instant;
@@ -39,7 +39,7 @@ use crate::protocol::dtls::connection_id::ConnectionId;
 use crate::protocol::dtls::cookie::CookieSecrets;
 use crate::protocol::dtls::hello::Reassembly;
 use crate::protocol::dtls::record::{self, MAX_SEQUENCE, PROTECTED_EPOCH, content};
-use rate::RateLimiter;
+use rate::{HANDSHAKES, RateLimiter};
 use session::{RESERVED_SEQUENCES, Records, Session};
 
 /// What the rest of the core does next.
@@ -168,7 +168,12 @@ impl Sessions {
         let sessions = &configuration.lwm2m.sessions;
         Self {
             cookies: Cookies { secrets, turn_at: now + receiving::COOKIE_TURN },
-            handshake_rate: RateLimiter::new(now, sessions.handshake_rate, sessions.handshake_rate_per_source),
+            handshake_rate: RateLimiter::new(
+                now,
+                HANDSHAKES,
+                sessions.handshake_rate,
+                sessions.handshake_rate_per_source,
+            ),
             configuration,
             random,
             pending: HashMap::new(),
@@ -234,7 +239,7 @@ impl Sessions {
             HandshakeInput::Established(established) => self.establish(now, *established),
             HandshakeInput::Failed { peer, session, failure } => {
                 // One that took too long is forgotten already.
-                self.forget_pending((peer.listener, peer.remote), session);
+                self.forget_pending(address_of(peer), session);
                 self.actions.push_back(Action::Failed { peer, failure });
             }
             HandshakeInput::Opened { session, peer, plaintext } => {
@@ -251,7 +256,7 @@ impl Sessions {
 
     fn establish(&mut self, now: Instant, established: Established) {
         let (peer, id) = (established.peer, established.session);
-        let address = (peer.listener, peer.remote);
+        let address = address_of(peer);
         let Some(pending) = self.forget_pending(address, id) else {
             // It was given up meanwhile.
             self.actions.push_back(Action::Order(HandshakeOrder::Drop { session: id }));
@@ -275,7 +280,7 @@ impl Sessions {
     }
 
     pub(super) fn insert(&mut self, id: SessionId, session: Session) {
-        self.by_address.insert((session.peer.listener, session.peer.remote), id);
+        self.by_address.insert(address_of(session.peer), id);
         self.sweep_at.get_or_insert(session.heard_at + self.configuration.lwm2m.sessions.save_interval);
         if let Some(connection_id) = session.connection_id() {
             self.by_connection_id.insert(connection_id, Named::Session(id));
@@ -286,7 +291,7 @@ impl Sessions {
     /// Takes a session out of all tables.
     fn remove(&mut self, id: SessionId) -> Option<Session> {
         let session = self.table.remove(&id)?;
-        let address = (session.peer.listener, session.peer.remote);
+        let address = address_of(session.peer);
         if self.by_address.get(&address) == Some(&id) {
             self.by_address.remove(&address);
         }

@@ -46,18 +46,25 @@ impl Bucket {
     }
 }
 
-/// Why something may not happen now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exceeded {
-    /// The source asked too often.
-    Source,
-    /// All together did.
-    All,
+/// What is limited, by the names of its bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Of all sources together.
+    pub all: &'static str,
+    /// Of one source.
+    pub source: &'static str,
 }
+
+/// DTLS handshakes.
+pub const HANDSHAKES: Bounds = Bounds { all: "handshakes_per_second", source: "handshakes_per_second_per_source" };
+/// Registrations.
+pub const REGISTRATIONS: Bounds =
+    Bounds { all: "registrations_per_second", source: "registrations_per_second_per_source" };
 
 /// The buckets of one kind of thing.
 #[derive(Debug)]
 pub struct RateLimiter {
+    bounds: Bounds,
     rate: Rate,
     rate_per_source: Rate,
     all: Bucket,
@@ -67,15 +74,15 @@ pub struct RateLimiter {
 impl RateLimiter {
     /// All buckets full.
     #[must_use]
-    pub fn new(now: Instant, rate: Rate, rate_per_source: Rate) -> Self {
-        Self { rate, rate_per_source, all: Bucket::full(now, rate), sources: HashMap::new() }
+    pub fn new(now: Instant, bounds: Bounds, rate: Rate, rate_per_source: Rate) -> Self {
+        Self { bounds, rate, rate_per_source, all: Bucket::full(now, rate), sources: HashMap::new() }
     }
 
     /// Takes a token of the source and of all, or none.
     ///
     /// # Errors
-    /// If one of the buckets is empty.
-    pub fn take(&mut self, now: Instant, source: IpAddr) -> Result<(), Exceeded> {
+    /// The name of the bound whose bucket is empty.
+    pub fn take(&mut self, now: Instant, source: IpAddr) -> Result<(), &'static str> {
         self.all.fill(now, self.rate);
         let source = network(source);
         if !self.sources.contains_key(&source) {
@@ -87,10 +94,10 @@ impl RateLimiter {
         let bucket = if may_track { self.sources.entry(source).or_insert(full) } else { &mut untracked };
         bucket.fill(now, self.rate_per_source);
         if !bucket.has_one() {
-            return Err(Exceeded::Source);
+            return Err(self.bounds.source);
         }
         if !self.all.has_one() {
-            return Err(Exceeded::All);
+            return Err(self.bounds.all);
         }
         bucket.milli_tokens -= 1_000;
         self.all.milli_tokens -= 1_000;
@@ -121,23 +128,23 @@ mod tests {
     #[test]
     fn a_source_gets_its_burst_then_its_rate_and_leaves_room_for_others() {
         let rate = Rate { per_second: 10, burst: 10 };
-        let mut limiter = RateLimiter::new(Instant::ZERO, rate, Rate { per_second: 2, burst: 4 });
+        let mut limiter = RateLimiter::new(Instant::ZERO, HANDSHAKES, rate, Rate { per_second: 2, burst: 4 });
         let taken = (0..10).filter(|_| limiter.take(Instant::ZERO, source(1)).is_ok()).count();
         assert_eq!(taken, 4);
-        assert_eq!(limiter.take(Instant::ZERO, source(1)), Err(Exceeded::Source));
+        assert_eq!(limiter.take(Instant::ZERO, source(1)), Err(HANDSHAKES.source));
         assert_eq!(limiter.take(Instant::ZERO, source(2)), Ok(()));
         assert_eq!(limiter.take(Instant::from_secs(1), source(1)), Ok(()));
         assert_eq!(limiter.take(Instant::from_secs(1), source(1)), Ok(()));
-        assert_eq!(limiter.take(Instant::from_secs(1), source(1)), Err(Exceeded::Source));
+        assert_eq!(limiter.take(Instant::from_secs(1), source(1)), Err(HANDSHAKES.source));
     }
 
     #[test]
     fn all_sources_together_get_no_more_than_the_rate_of_all() {
         let rate = Rate { per_second: 3, burst: 5 };
-        let mut limiter = RateLimiter::new(Instant::ZERO, rate, Rate { per_second: 1, burst: 1 });
+        let mut limiter = RateLimiter::new(Instant::ZERO, HANDSHAKES, rate, Rate { per_second: 1, burst: 1 });
         let taken = (0..100).filter(|number| limiter.take(Instant::ZERO, source(*number)).is_ok()).count();
         assert_eq!(taken, 5);
-        assert_eq!(limiter.take(Instant::ZERO, source(200)), Err(Exceeded::All));
+        assert_eq!(limiter.take(Instant::ZERO, source(200)), Err(HANDSHAKES.all));
         let later = (300..400).filter(|number| limiter.take(Instant::from_secs(1), source(*number)).is_ok()).count();
         assert_eq!(later, 3);
     }
@@ -145,7 +152,7 @@ mod tests {
     #[test]
     fn looking_often_loses_no_fraction_of_a_token() {
         let rate = Rate { per_second: 3, burst: 3 };
-        let mut limiter = RateLimiter::new(Instant::ZERO, rate, rate);
+        let mut limiter = RateLimiter::new(Instant::ZERO, HANDSHAKES, rate, rate);
         let mut taken = 0;
         for milli in 0..10_000 {
             taken += usize::from(limiter.take(Instant::from_millis(milli), source(1)).is_ok());
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     fn the_table_of_sources_stays_within_its_bound() {
         let rate = Rate { per_second: 1_000_000, burst: 1_000_000 };
-        let mut limiter = RateLimiter::new(Instant::ZERO, rate, Rate { per_second: 1, burst: 2 });
+        let mut limiter = RateLimiter::new(Instant::ZERO, HANDSHAKES, rate, Rate { per_second: 1, burst: 2 });
         for number in 0..2 * MAX_SOURCES as u32 {
             assert_eq!(limiter.take(Instant::ZERO, source(number)), Ok(()));
         }

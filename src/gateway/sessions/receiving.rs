@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::session::{MAX_FLIGHT_REPEATS, Records};
-use super::{Action, Named, Pending, Sessions};
+use super::{Action, Named, Pending, Sessions, address_of};
 use crate::gateway::handshakes::HandshakeOrder;
-use crate::gateway::sessions::rate::Exceeded;
 use crate::gateway::vocabulary::{Peer, SessionId};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::credential::Scope;
 use crate::model::time::Instant;
+use crate::protocol::dtls::connection_id::ConnectionId;
 use crate::protocol::dtls::hello::{
     ClientHello, Fragment, HelloStart, Reassembly, hello_verify_request, message, whole_record,
 };
@@ -47,7 +47,7 @@ impl Sessions {
 
     /// Takes records that begin with one of the first epoch.
     fn handle_first_epoch(&mut self, now: Instant, peer: Peer, record: &Record<'_>, datagram: &[u8]) {
-        let address = (peer.listener, peer.remote);
+        let address = address_of(peer);
         if record.content_type == content::HANDSHAKE {
             let fragment = Fragment::split_first(record.body).map(|(fragment, _)| fragment);
             let Some(fragment) = fragment else {
@@ -84,7 +84,7 @@ impl Sessions {
     }
 
     fn continue_handshake(&mut self, peer: Peer, datagram: &[u8]) {
-        let Some(pending) = self.pending.get_mut(&(peer.listener, peer.remote)) else { return };
+        let Some(pending) = self.pending.get_mut(&address_of(peer)) else { return };
         if pending.hello.is_some() || pending.datagrams >= MAX_HANDSHAKE_DATAGRAMS {
             self.count(Occurrence::RecordDropped("no_handshake"));
             return;
@@ -96,7 +96,7 @@ impl Sessions {
 
     /// A ClientHello or a fragment of one. Its first fragment holds random and cookie.
     fn handle_hello(&mut self, now: Instant, peer: Peer, record: &Record<'_>, fragment: &Fragment<'_>) {
-        let address = (peer.listener, peer.remote);
+        let address = address_of(peer);
         if fragment.offset > 0 {
             self.add_to_hello(address, fragment);
             return;
@@ -108,7 +108,7 @@ impl Sessions {
         if self.cookies.turn_at <= now {
             self.cookies.turn_at = now + COOKIE_TURN;
             let mut secret = [0; 32];
-            rand_core::Rng::fill_bytes(&mut self.random, &mut secret);
+            self.fill_random(&mut secret);
             self.cookies.secrets.turn(secret);
         }
         let secrets = &self.cookies.secrets;
@@ -137,18 +137,15 @@ impl Sessions {
             self.count(Occurrence::BoundReached("max_handshakes"));
             return;
         }
-        if let Err(exceeded) = self.handshake_rate.take(now, peer.remote.ip()) {
-            self.count(Occurrence::BoundReached(match exceeded {
-                Exceeded::Source => "handshakes_per_second_per_source",
-                Exceeded::All => "handshakes_per_second",
-            }));
+        if let Err(bound) = self.handshake_rate.take(now, peer.remote.ip()) {
+            self.count(Occurrence::BoundReached(bound));
             return;
         }
         self.begin(now, peer, record, fragment, start.random);
     }
 
     fn begin(&mut self, now: Instant, peer: Peer, record: &Record<'_>, fragment: &Fragment<'_>, random: [u8; 32]) {
-        let address = (peer.listener, peer.remote);
+        let address = address_of(peer);
         let hello = if fragment.is_whole() {
             None
         } else {
@@ -206,10 +203,9 @@ impl Sessions {
 
     /// Takes a record of a later epoch; `false` if it took the rest of the datagram with it.
     fn handle_protected(&mut self, now: Instant, peer: Peer, record: &Record<'_>, datagram: &[u8]) -> bool {
-        let address = (peer.listener, peer.remote);
+        let address = address_of(peer);
         let session = if record.content_type == content::TLS12_CID {
-            let named = crate::protocol::dtls::connection_id::ConnectionId::new(record.connection_id)
-                .and_then(|id| self.by_connection_id.get(&id).copied());
+            let named = ConnectionId::new(record.connection_id).and_then(|id| self.by_connection_id.get(&id).copied());
             match named {
                 Some(Named::Session(session)) => Some(session),
                 Some(Named::Pending(of)) if of == address => {
@@ -248,7 +244,7 @@ impl Sessions {
     }
 
     fn keep_early(&mut self, peer: Peer, record: &Record<'_>) {
-        let Some(pending) = self.pending.get_mut(&(peer.listener, peer.remote)) else { return };
+        let Some(pending) = self.pending.get_mut(&address_of(peer)) else { return };
         if pending.early.len() < MAX_EARLY_RECORDS {
             pending.early.push(record.whole.to_vec());
         } else {
@@ -308,30 +304,24 @@ impl Sessions {
         if content_type != content::HANDSHAKE {
             session.last_flight = None;
         }
-        let place = |peer: Peer| (peer.listener, peer.remote);
-        let moves = newest && has_id && place(session.peer) != place(from);
-        if place(session.peer) == place(from) {
-            session.peer.local = from.local;
-        }
-        let former = place(session.peer);
-        if moves {
+        let (former, here) = (address_of(session.peer), address_of(from));
+        let moves = newest && has_id && former != here;
+        if moves || former == here {
             session.peer = Peer { session: Some(id), ..from };
         }
-        let session_peer = session.peer;
+        let peer = session.peer;
         if moves {
             if self.by_address.get(&former) == Some(&id) {
                 self.by_address.remove(&former);
             }
-            self.by_address.insert(place(from), id);
+            self.by_address.insert(here, id);
             self.count(Occurrence::SessionMoved);
             self.actions.push_back(Action::Moved { session: id });
         }
         self.mark_dirty(now, id);
         match (content_type, plaintext.as_slice()) {
             (content::APPLICATION_DATA, []) => {}
-            (content::APPLICATION_DATA, _) => {
-                self.actions.push_back(Action::Message { peer: session_peer, plaintext });
-            }
+            (content::APPLICATION_DATA, _) => self.actions.push_back(Action::Message { peer, plaintext }),
             (content::ALERT, [_, alert::CLOSE_NOTIFY]) => self.close(id, "closed_by_peer"),
             (content::ALERT, [alert::FATAL, _]) => self.end(id, "fatal_alert"),
             (content::ALERT, [alert::WARNING, _]) => {}

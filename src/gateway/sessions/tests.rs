@@ -7,7 +7,7 @@ use rand_core::SeedableRng as _;
 
 use super::session::MAX_FLIGHT_REPEATS;
 use super::*;
-use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Transport};
+use crate::gateway::configuration::Transport;
 use crate::gateway::store::{SecretKind, SecretRow};
 use crate::model::credential::{Identity, SecretBytes};
 use crate::protocol::dtls::hello::whole_record;
@@ -25,16 +25,7 @@ fn peer(port: u16) -> Peer {
 }
 
 fn sessions(change: impl FnOnce(&mut Configuration)) -> Sessions {
-    let mut configuration = Configuration {
-        gateway_name: String::new(),
-        lwm2m: Lwm2mConfiguration::default(),
-        limits: Limits::default(),
-        sinks: Vec::new(),
-        listeners: Vec::new(),
-        transports: vec![Transport::Dtls],
-        streams_values: false,
-        streams_samples: false,
-    };
+    let mut configuration = Configuration { transports: vec![Transport::Dtls], ..Configuration::default() };
     change(&mut configuration);
     Sessions::new(Instant::ZERO, Arc::new(configuration), ChaCha8Rng::from_seed([9; 32]))
 }

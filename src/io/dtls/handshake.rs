@@ -19,6 +19,7 @@ use openssl::ssl::{ErrorCode, ShutdownState, Ssl, SslContext, SslRef, SslSession
 
 use crate::io::dtls_handshake as library;
 use crate::io::secure::negotiation::Negotiation;
+use crate::io::secure::peer;
 use crate::protocol::dtls::hello::{Fragment, message};
 use crate::protocol::dtls::keys::SessionKeys;
 use crate::protocol::dtls::record::{self, PROTECTED_EPOCH, Record, content, split_first};
@@ -113,7 +114,7 @@ impl Handshake {
         if library::listen(handshake.stream.ssl()) {
             handshake.drive();
         } else {
-            handshake.progress = Progress::Failed(told(&ErrorStack::get()));
+            handshake.progress = Progress::Failed(peer::told(&ErrorStack::get()));
         }
         Ok(handshake)
     }
@@ -292,7 +293,7 @@ impl Handshake {
                 Ok(()) => self.progress = Progress::Done,
                 Err(error) if error.code() == ErrorCode::WANT_READ || error.code() == ErrorCode::WANT_WRITE => {}
                 Err(error) => {
-                    self.progress = Progress::Failed(error.ssl_error().map_or_else(|| error.to_string(), told));
+                    self.progress = Progress::Failed(error.ssl_error().map_or_else(|| error.to_string(), peer::told));
                 }
             }
         } else if self.progress == Progress::Done {
@@ -428,10 +429,4 @@ pub struct Finished {
 /// The keys as the other side has them.
 fn mirrored(keys: &SessionKeys) -> SessionKeys {
     SessionKeys { suite: keys.suite, write: keys.read.clone(), read: keys.write.clone() }
-}
-
-/// What the library says went wrong, in one line.
-fn told(errors: &ErrorStack) -> String {
-    let reasons: Vec<&str> = errors.errors().iter().filter_map(openssl::error::Error::reason).collect();
-    if reasons.is_empty() { "the library gives no reason".to_owned() } else { reasons.join(", ") }
 }

@@ -16,6 +16,7 @@ use crate::gateway::handshakes::{Established, HandshakeFailure, HandshakeInput, 
 use crate::gateway::vocabulary::{Authenticated, Peer, SessionId};
 use crate::io::clock::wall_now;
 use crate::io::dtls_handshake::{session_data, set_session_data};
+use crate::io::secure::attempts::Attempts;
 use crate::io::secure::context::{Carrier, Face, server_context};
 use crate::io::secure::identity::ServerIdentity;
 use crate::io::secure::negotiation::{Negotiation, decode, encode};
@@ -30,9 +31,6 @@ pub const MAX_LIBRARY_SESSIONS: usize = 1_000;
 
 /// Sessions that can be resumed by their id.
 pub const MAX_RESUMABLE: usize = 20_000;
-
-/// Identities with several keys of which the newest did not fit last time.
-const MAX_ATTEMPTS: usize = 1_000;
 
 /// Alert of a peer whose key is another one.
 const DECRYPT_ERROR: u8 = 51;
@@ -62,7 +60,7 @@ pub struct Handshakes {
     resumable: HashMap<Vec<u8>, Box<[u8]>>,
     resumable_order: VecDeque<Vec<u8>>,
     /// How many keys back the next handshake of an identity begins, where the newest did not fit.
-    attempts: Arc<HashMap<Vec<u8>, usize>>,
+    attempts: Attempts,
     outputs: VecDeque<HandshakeInput>,
 }
 
@@ -81,7 +79,7 @@ impl Handshakes {
             next_kept: 0,
             resumable: HashMap::new(),
             resumable_order: VecDeque::new(),
-            attempts: Arc::default(),
+            attempts: Attempts::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -199,7 +197,7 @@ impl Handshakes {
             connection_id,
             resumable,
             first_timeout: self.first_timeout,
-            attempts: Arc::clone(&self.attempts),
+            attempts: self.attempts.clone(),
             offered: parsed.suites,
             ..Negotiation::default()
         };
@@ -264,13 +262,7 @@ impl Handshakes {
     fn wrong_key(&mut self, peer: Peer) -> Option<HandshakeInput> {
         let running = self.running.remove(&peer)?;
         self.try_another_key(&running.handshake);
-        let negotiation = running.handshake.negotiation()?;
-        let claimed = negotiation.used_key.get().map(|(identity, _)| identity.clone());
-        let failure = HandshakeFailure {
-            word: "wrong_key",
-            detail: peer::wrong_key(negotiation),
-            claimed: claimed.as_deref().map(|identity| crate::model::credential::shown_identity(identity).into()),
-        };
+        let failure = peer::wrong_key(running.handshake.negotiation()?);
         let datagram = plain_alert(ALERT_SEQUENCE, alert::FATAL, DECRYPT_ERROR);
         self.outputs.push_back(HandshakeInput::Transmit { peer, datagram });
         Some(HandshakeInput::Failed { peer, session: running.session, failure })
@@ -280,16 +272,7 @@ impl Handshakes {
     fn try_another_key(&mut self, handshake: &Handshake) {
         let Some(negotiation) = handshake.negotiation() else { return };
         let Some((identity, _)) = negotiation.used_key.get() else { return };
-        let keys = self.proofs.keys(negotiation.scope, identity).len();
-        if keys < 2 {
-            return;
-        }
-        let attempts = Arc::make_mut(&mut self.attempts);
-        if attempts.len() >= MAX_ATTEMPTS && !attempts.contains_key(identity) {
-            attempts.clear();
-        }
-        let attempt = attempts.entry(identity.clone()).or_default();
-        *attempt = (*attempt + 1) % keys;
+        self.attempts.try_another(&self.proofs, negotiation.scope, identity);
     }
 
     fn established(&mut self, peer: Peer) {

@@ -20,7 +20,7 @@ use rand_core::SeedableRng as _;
 
 use super::handshake::{Finished, Handshake, Opened, Progress};
 use super::handshakes::Handshakes;
-use crate::gateway::configuration::{Configuration, Limits, Lwm2mConfiguration, Transport};
+use crate::gateway::configuration::{Configuration, Transport};
 use crate::gateway::handshakes::{HandshakeInput, HandshakeOrder, Resumable, TicketKey};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::sessions::{Action, Sessions};
@@ -119,16 +119,7 @@ struct World {
 
 impl World {
     fn new(identity: ServerIdentity) -> Self {
-        let configuration = Configuration {
-            gateway_name: "test".to_owned(),
-            lwm2m: Lwm2mConfiguration::default(),
-            limits: Limits::default(),
-            sinks: Vec::new(),
-            listeners: Vec::new(),
-            transports: vec![Transport::Dtls],
-            streams_values: false,
-            streams_samples: false,
-        };
+        let configuration = Configuration { transports: vec![Transport::Dtls], ..Configuration::default() };
         let random = ChaCha8Rng::from_seed([7; 32]);
         let mut world = Self {
             sessions: Sessions::new(Instant::ZERO, Arc::new(configuration), random),

@@ -186,7 +186,7 @@ fn find_key(ssl: &SslRef, identity: Option<&[u8]>, room: &mut [u8]) -> usize {
         .filter(|claimed| claimed.split(|byte| *byte == 0).next() == Some(cut))
         .map_or(cut, Vec::as_slice);
     let keys = negotiation.proofs.keys(negotiation.scope, whole);
-    let back = negotiation.attempts.get(whole).copied().unwrap_or_default();
+    let back = negotiation.attempts.back(whole);
     let Some(key) = keys.iter().rev().cycle().nth(back) else {
         let _ = negotiation.unknown_identity.set(whole.to_vec());
         return 0;

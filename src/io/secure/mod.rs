@@ -3,6 +3,7 @@
 //! [`identity`] reads certificate, keys and authorities and checks them; [`own`] makes a self-signed certificate where
 //! none is configured. Contexts of the TLS library are built from a [`identity::ServerIdentity`].
 
+pub mod attempts;
 pub mod context;
 pub mod identity;
 pub mod negotiation;

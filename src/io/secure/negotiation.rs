@@ -1,7 +1,6 @@
 //! What one handshake has to go by, and what it learns: lives beside the library's own state, where its callbacks find
 //! it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslRef, SslSession};
 
+use super::attempts::Attempts;
 use super::peer;
 use super::proofs::Proofs;
 use crate::gateway::vocabulary::Authenticated;
@@ -30,7 +30,7 @@ pub struct Negotiation {
     /// First time until a flight is repeated.
     pub first_timeout: Duration,
     /// How many keys back from the newest an identity is tried with, where it has several.
-    pub attempts: Arc<HashMap<Vec<u8>, usize>>,
+    pub attempts: Attempts,
     /// Suites that the peer offered, for the log.
     pub offered: Vec<u16>,
     /// The identity as it stands in the ClientKeyExchange: the library cuts it at the first zero byte.

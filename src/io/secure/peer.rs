@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use openssl::error::{Error, ErrorStack};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::Id;
@@ -148,7 +149,7 @@ pub fn failure(negotiation: Option<&Negotiation>, library: &str) -> HandshakeFai
         return HandshakeFailure { word: "protocol", detail: library.to_owned(), claimed: None };
     };
     let claimed = known.claimed.get().map(|identity| Arc::from(shown_identity(identity)));
-    let told = |word, detail: String| HandshakeFailure { word, detail, claimed: claimed.clone() };
+    let because = |word, detail: String| HandshakeFailure { word, detail, claimed: claimed.clone() };
     if let Some(identity) = known.unknown_identity.get() {
         let shown = shown_identity(identity);
         let detail = format!("there is no credential for the identity '{shown}'; offered: {}", offered(known));
@@ -156,33 +157,44 @@ pub fn failure(negotiation: Option<&Negotiation>, library: &str) -> HandshakeFai
     }
     if let Some(spki) = known.unknown_public_key.get() {
         let detail = format!("there is no credential for the raw public key {}", data_encoding::BASE64.encode(spki));
-        return told("unknown_public_key", detail);
+        return because("unknown_public_key", detail);
     }
     if let Some(reason) = known.refused_certificate.get() {
         let expired = known.certificate_error.load(Ordering::Relaxed) == EXPIRED;
-        return told(if expired { "expired_certificate" } else { "bad_certificate" }, reason.clone());
+        return because(if expired { "expired_certificate" } else { "bad_certificate" }, reason.clone());
     }
     let has = |text: &str| library.contains(text);
     if has("no shared cipher") {
-        return told("no_common_suite", format!("no cipher suite in common; offered: {}", offered(known)));
+        return because("no_common_suite", format!("no cipher suite in common; offered: {}", offered(known)));
     }
     if has("peer did not return a certificate") {
-        return told("no_certificate", "the device showed no certificate".to_owned());
+        return because("no_certificate", "the device showed no certificate".to_owned());
     }
     if has("bad record mac") || has("digest check failed") || has("decryption failed") {
-        return told("wrong_key", wrong_key(known));
+        return wrong_key(known);
     }
     if has("alert") {
-        return told("alert", format!("the device broke it off: {library}"));
+        return because("alert", format!("the device broke it off: {library}"));
     }
-    told("protocol", format!("{library}; offered: {}", offered(known)))
+    because("protocol", format!("{library}; offered: {}", offered(known)))
 }
 
-/// The peer's key is another one.
+/// The peer has another key than its identity.
 #[must_use]
-pub fn wrong_key(negotiation: &Negotiation) -> String {
+pub fn wrong_key(negotiation: &Negotiation) -> HandshakeFailure {
     let identity = negotiation.used_key.get().map(|(identity, _)| shown_identity(identity)).unwrap_or_default();
-    format!("the identity '{identity}' is known, but the device has another key for it")
+    HandshakeFailure {
+        word: "wrong_key",
+        detail: format!("the identity '{identity}' is known, but the device has another key for it"),
+        claimed: Some(Arc::from(identity)),
+    }
+}
+
+/// What the library says went wrong, in one line.
+#[must_use]
+pub fn told(errors: &ErrorStack) -> String {
+    let reasons: Vec<&str> = errors.errors().iter().filter_map(Error::reason).collect();
+    if reasons.is_empty() { "the library gives no reason".to_owned() } else { reasons.join(", ") }
 }
 
 /// The suites that a peer offered, for people.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::gateway::vocabulary::Authenticated;
-use crate::model::credential::{CertificateIdentity, Identity, Proof, Scope, SecretBytes};
+use crate::model::credential::{ByScope, CertificateIdentity, Identity, Proof, Scope, SecretBytes};
 
 /// A key, and which state of its credential it is.
 #[derive(Clone, Debug)]
@@ -29,29 +29,12 @@ struct Set {
 
 /// All proofs in force.
 #[derive(Clone, Debug, Default)]
-pub struct Proofs {
-    server: Set,
-    bootstrap: Set,
-}
+pub struct Proofs(ByScope<Set>);
 
 impl Proofs {
-    const fn set(&self, scope: Scope) -> &Set {
-        match scope {
-            Scope::Server => &self.server,
-            Scope::Bootstrap => &self.bootstrap,
-        }
-    }
-
-    const fn set_mut(&mut self, scope: Scope) -> &mut Set {
-        match scope {
-            Scope::Server => &mut self.server,
-            Scope::Bootstrap => &mut self.bootstrap,
-        }
-    }
-
     /// A proof counts from now on.
     pub fn admit(&mut self, scope: Scope, proof: Proof, generation: u64) {
-        let set = self.set_mut(scope);
+        let set = self.0.of_mut(scope);
         match proof {
             Proof::Psk { identity, key } => {
                 let keys = set.keys.entry(identity).or_default();
@@ -66,7 +49,7 @@ impl Proofs {
 
     /// A proof counts no more.
     pub fn revoke(&mut self, scope: Scope, proof: &Proof) {
-        let set = self.set_mut(scope);
+        let set = self.0.of_mut(scope);
         match proof {
             Proof::Psk { identity, key } => {
                 if let Some(keys) = set.keys.get_mut(identity) {
@@ -84,23 +67,23 @@ impl Proofs {
 
     /// The keys of an identity, the newest last.
     pub fn keys(&self, scope: Scope, identity: &[u8]) -> &[Key] {
-        self.set(scope).keys.get(identity).map_or(&[], Vec::as_slice)
+        self.0.of(scope).keys.get(identity).map_or(&[], Vec::as_slice)
     }
 
     /// Which state of a credential a raw public key is.
     pub fn public_key(&self, scope: Scope, spki: &[u8]) -> Option<u64> {
-        self.set(scope).public_keys.get(spki).copied()
+        self.0.of(scope).public_keys.get(spki).copied()
     }
 
     /// Which state of a credential a certificate is.
     pub fn certificate(&self, scope: Scope, fingerprint: &[u8; 32]) -> Option<u64> {
-        self.set(scope).certificates.get(fingerprint).copied()
+        self.0.of(scope).certificates.get(fingerprint).copied()
     }
 
     /// Which state of a credential a certificate proves: its own, else that of its subject, else 0 for a trusted one
     /// that no credential speaks of.
     pub fn generation_of(&self, scope: Scope, certificate: &CertificateIdentity) -> Option<u64> {
-        let set = self.set(scope);
+        let set = self.0.of(scope);
         self.certificate(scope, &certificate.fingerprint).or_else(|| {
             certificate.trusted.then(|| set.subjects.get(certificate.subject.as_str()).copied().unwrap_or_default())
         })

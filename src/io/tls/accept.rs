@@ -1,8 +1,7 @@
 //! One listener: accepts, shakes hands with several peers at a time, and serves who passed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::Ssl;
@@ -18,12 +17,10 @@ use super::hello::{Reread, read_hello};
 use super::{MAX_HANDSHAKES, Terms, Times};
 use crate::gateway::handshakes::HandshakeFailure;
 use crate::gateway::vocabulary::{Authenticated, Input, Peer, StreamInput};
+use crate::io::secure::attempts::Attempts;
 use crate::io::secure::negotiation::Negotiation;
 use crate::io::secure::peer;
 use crate::model::credential::Scope;
-
-/// Identities with several keys of which the newest did not fit last time.
-const MAX_ATTEMPTS: usize = 1_000;
 
 /// A handshake under way.
 struct Running {
@@ -49,7 +46,7 @@ pub(super) struct Listener {
     running: VecDeque<Running>,
     connections: JoinSet<()>,
     /// How many keys back the next handshake of an identity begins, where the newest did not fit.
-    attempts: Arc<HashMap<Vec<u8>, usize>>,
+    attempts: Attempts,
 }
 
 impl Listener {
@@ -71,7 +68,7 @@ impl Listener {
             handshakes: JoinSet::new(),
             running: VecDeque::new(),
             connections: JoinSet::new(),
-            attempts: Arc::default(),
+            attempts: Attempts::default(),
         }
     }
 
@@ -102,7 +99,7 @@ impl Listener {
     }
 
     fn begin(&mut self, stream: TcpStream, peer: Peer) {
-        let (terms, attempts) = (self.terms.borrow().clone(), Arc::clone(&self.attempts));
+        let (terms, attempts) = (self.terms.borrow().clone(), self.attempts.clone());
         let most = self.times.most;
         let abort = self.handshakes.spawn(async move {
             let shaken = timeout(most, shake_hands(stream, terms, attempts)).await;
@@ -125,27 +122,13 @@ impl Listener {
             }
             Ok((_, (peer, Err(refused)))) => {
                 if let Some(identity) = refused.other_key {
-                    self.try_another_key(identity);
+                    self.attempts.try_another(&self.terms.borrow().proofs, Scope::Server, &identity);
                 }
                 self.tell(peer, refused.failure).await
             }
             // It gave way, which was told.
             Err(_) => true,
         }
-    }
-
-    /// An identity may have a former key for a while: the next handshake tries that one.
-    fn try_another_key(&mut self, identity: Vec<u8>) {
-        let keys = self.terms.borrow().proofs.keys(Scope::Server, &identity).len();
-        if keys < 2 {
-            return;
-        }
-        let attempts = Arc::make_mut(&mut self.attempts);
-        if attempts.len() >= MAX_ATTEMPTS && !attempts.contains_key(&identity) {
-            attempts.clear();
-        }
-        let attempt = attempts.entry(identity).or_default();
-        *attempt = (*attempt + 1) % keys;
     }
 
     /// Ends the oldest handshake for a connection that waits.
@@ -194,7 +177,7 @@ impl From<ErrorStack> for Refused {
 async fn shake_hands(
     stream: TcpStream,
     terms: Terms,
-    attempts: Arc<HashMap<Vec<u8>, usize>>,
+    attempts: Attempts,
 ) -> Result<(SslStream<Reread>, Box<Authenticated>), Refused> {
     let (stream, hello) = read_hello(stream).await.map_err(|error| Refused::new("protocol", &error.to_string()))?;
     let raw_public_key = terms.contexts.raw_public_key.filter(|_| hello.takes_raw_public_key);
@@ -218,11 +201,7 @@ async fn shake_hands(
     }
 }
 
-/// The library's reasons.
+/// What went wrong, as the library says.
 fn told(error: &openssl::ssl::Error) -> String {
-    let reasons = error.ssl_error().map(|stack| {
-        let reasons: Vec<&str> = stack.errors().iter().filter_map(openssl::error::Error::reason).collect();
-        reasons.join(", ")
-    });
-    reasons.filter(|reasons| !reasons.is_empty()).unwrap_or_else(|| error.to_string())
+    error.ssl_error().map_or_else(|| error.to_string(), peer::told)
 }
