@@ -37,8 +37,8 @@ impl Devices {
 
     /// Does what is due at sessions.
     pub fn elapse_sessions(&mut self, services: &mut Services) {
-        if services.sessions.handle_timeout(services.now) {
-            services.save_dirty_sessions();
+        for session in services.sessions.handle_timeout(services.now) {
+            services.save_session(session);
         }
         services.turn_ticket_keys();
         self.follow_sessions(services);

@@ -24,6 +24,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng as _;
@@ -41,6 +42,12 @@ use crate::protocol::dtls::hello::Reassembly;
 use crate::protocol::dtls::record::{self, MAX_SEQUENCE, PROTECTED_EPOCH, content};
 use rate::{HANDSHAKES, RateLimiter};
 use session::{RESERVED_SEQUENCES, Records, Session};
+
+/// Sessions that are stored at once, a quarter of what may wait for the store by default.
+pub const MAX_SAVED_AT_ONCE: usize = 1_024;
+
+/// Time until the next portion.
+const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the rest of the core does next.
 #[derive(Debug)]
@@ -129,6 +136,8 @@ pub struct Sessions {
     by_connection_id: HashMap<ConnectionId, Named>,
     /// When sessions that changed are stored and unused ones looked for.
     sweep_at: Option<Instant>,
+    /// What of the last look is still to be stored.
+    to_save: Vec<SessionId>,
     actions: VecDeque<Action>,
 }
 
@@ -182,6 +191,7 @@ impl Sessions {
             by_address: HashMap::new(),
             by_connection_id: HashMap::new(),
             sweep_at: None,
+            to_save: Vec::new(),
             actions: VecDeque::new(),
         }
     }
@@ -402,9 +412,8 @@ impl Sessions {
         Some(pending)
     }
 
-    /// Gives up handshakes that took too long; ends sessions that nobody uses. Whether it is time to store what
-    /// changed.
-    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+    /// Gives up handshakes that took too long; ends sessions that nobody uses. The sessions to store now.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<SessionId> {
         while let Some((deadline, address, session)) = self.deadlines.front().copied()
             && deadline <= now
         {
@@ -415,10 +424,31 @@ impl Sessions {
             }
         }
         if self.sweep_at.is_none_or(|at| now < at) {
-            return false;
+            return Vec::new();
         }
+        if self.to_save.is_empty() {
+            self.end_unused(now);
+            self.to_save = self.dirty();
+        }
+        // In portions: a batch of all would fill the queue to the store, and devices would not be heard meanwhile.
+        let rest = self.to_save.len().saturating_sub(MAX_SAVED_AT_ONCE);
+        let portion = self.to_save.split_off(rest);
+        let interval = self.configuration.lwm2m.sessions.save_interval;
+        let next = if self.to_save.is_empty() { interval } else { SAVE_PAUSE.min(interval) };
+        self.sweep_at = (!self.table.is_empty()).then(|| now + next);
+        portion
+    }
+
+    /// Sessions that differ from what is stored, in the order of their numbers.
+    pub(super) fn dirty(&self) -> Vec<SessionId> {
+        let mut dirty: Vec<SessionId> =
+            self.table.iter().filter(|(_, session)| session.dirty).map(|(id, _)| *id).collect();
+        dirty.sort_unstable();
+        dirty
+    }
+
+    fn end_unused(&mut self, now: Instant) {
         let sessions = &self.configuration.lwm2m.sessions;
-        self.sweep_at = (!self.table.is_empty()).then(|| now + sessions.save_interval);
         let unused = |session: &Session| {
             session.devices.is_empty() && now.saturating_since(session.heard_at) >= sessions.unused_timeout
         };
@@ -428,7 +458,6 @@ impl Sessions {
         for id in ending {
             self.end(id, "unused");
         }
-        true
     }
 
     /// A device is reached by a session from now on.

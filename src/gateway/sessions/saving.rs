@@ -80,10 +80,7 @@ impl Services {
 
     /// Stores every session that changed.
     pub(in crate::gateway) fn save_dirty_sessions(&mut self) {
-        let mut dirty: Vec<SessionId> =
-            self.sessions.iter().filter(|(_, session)| session.dirty).map(|(id, _)| id).collect();
-        dirty.sort_unstable();
-        for id in dirty {
+        for id in self.sessions.dirty() {
             self.save_session(id);
         }
     }

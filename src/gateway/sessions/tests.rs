@@ -132,7 +132,7 @@ fn a_session_that_no_device_uses_ends_after_a_while_and_others_stay() {
     let unused = begin(&mut sessions, Instant::ZERO, 1);
     let used = begin(&mut sessions, Instant::ZERO, 2);
     sessions.join(used, 7);
-    assert!(sessions.handle_timeout(Instant::from_secs(599)), "changed ones are stored");
+    assert_eq!(sessions.handle_timeout(Instant::from_secs(599)), [unused, used], "changed ones are stored");
     assert!(sessions.get(unused).is_some());
     sessions.handle_timeout(Instant::from_secs(700));
     assert_eq!((sessions.get(unused).is_none(), sessions.get(used).is_some()), (true, true));
@@ -216,4 +216,29 @@ fn a_stored_session_goes_on_with_other_listeners_but_not_with_ids_of_another_len
             assert!(matches!(sessions.seal(SessionId(1), b"x", |_| false), Sealed::MustBeSaved));
         }
     }
+}
+
+#[test]
+fn many_sessions_that_changed_are_stored_in_portions_each_once() {
+    let mut sessions = sessions(|_| {});
+    let count = MAX_SAVED_AT_ONCE * 2 + 10;
+    for port in 1..=count {
+        begin(&mut sessions, Instant::ZERO, u16::try_from(port).unwrap());
+    }
+    let (mut now, mut saved, mut portions) = (Instant::ZERO, Vec::new(), Vec::new());
+    for _ in 0..3 {
+        now = sessions.next_deadline().unwrap();
+        let portion = sessions.handle_timeout(now);
+        for id in &portion {
+            sessions.get_mut(*id).unwrap().dirty = false;
+        }
+        portions.push(portion.len());
+        saved.extend(portion);
+    }
+    assert_eq!(portions, [MAX_SAVED_AT_ONCE, MAX_SAVED_AT_ONCE, 10]);
+    assert_eq!(now, Instant::ZERO + Duration::from_secs(60) + 2 * SAVE_PAUSE);
+    saved.sort_unstable();
+    saved.dedup();
+    assert_eq!(saved.len(), count);
+    assert_eq!(sessions.next_deadline(), Some(now + Duration::from_secs(60)));
 }
