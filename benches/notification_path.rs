@@ -169,6 +169,8 @@ impl World {
                 | Output::Registration { .. }
                 | Output::Samples { .. }
                 | Output::Handshake(_)
+                | Output::Bootstrap(_)
+                | Output::BootstrapNews(_)
                 | Output::Shell { .. }
                 | Output::Reload => {}
             }

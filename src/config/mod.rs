@@ -30,8 +30,8 @@ pub use schema::json_schema;
 pub use secret::{KeySource, PemFile, Secret};
 pub use security::SecuritySettings;
 pub use settings::{
-    BrokerSettings, GatewaySettings, HttpSettings, HttpToken, LogFormat, LogSettings, Lwm2mSettings, MqttVersion,
-    Settings, SinkSettings, StoreSettings, Warning,
+    BootstrapSettings, BrokerSettings, GatewaySettings, HttpSettings, HttpToken, Listener, LogFormat, LogSettings,
+    Lwm2mSettings, MqttVersion, Settings, SinkSettings, StoreSettings, Warning,
 };
 pub use url::{BrokerUrl, Transport};
 

@@ -12,9 +12,11 @@ use super::security::{
     REGISTRATIONS, REGISTRATIONS_PER_SOURCE, read_certificate_name, read_rate, read_security, read_sessions,
 };
 use super::settings::{
-    BrokerSettings, GatewaySettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
+    BootstrapSettings, BrokerSettings, GatewaySettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
 };
-use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, StreamConfiguration, UnknownDevices};
+use crate::gateway::configuration::{
+    BootstrapConfiguration, Limits, Lwm2mConfiguration, Refusal, StreamConfiguration, UnknownBootstrap, UnknownDevices,
+};
 use crate::mapping::QueueMode;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -31,11 +33,11 @@ pub(super) fn read_settings(root: &mut Section<'_, '_>) -> Settings {
     let limits = root.section("limits", read_limits);
     let log = root.section("log", read_log);
     let lwm2m = root.section("lwm2m", read_lwm2m);
-    root.section("bootstrap", read_bootstrap);
+    let bootstrap = root.section("bootstrap", read_bootstrap);
     let http = root.section("http", read_http);
     let broker = root.section("broker", read_broker);
     let sinks = read_sinks(root, &gateway.name);
-    Settings { gateway, store, limits, log, lwm2m, http, broker, sinks, in_force: serde_json::Value::Null }
+    Settings { gateway, store, limits, log, lwm2m, bootstrap, http, broker, sinks, in_force: serde_json::Value::Null }
 }
 
 fn read_gateway(section: &mut Section<'_, '_>) -> GatewaySettings {
@@ -228,25 +230,22 @@ fn read_streams(section: &mut Section<'_, '_>) -> StreamConfiguration {
     StreamConfiguration { keep_alive: Some(keep_alive).filter(|time| !time.is_zero()), idle_timeout, ..built_in }
 }
 
-fn read_bootstrap(section: &mut Section<'_, '_>) {
-    let mut listens = false;
-    for (key, default, meaning) in [
-        ("udp", "[::]:5783", "Bootstrap server: addresses for CoAP over UDP."),
-        ("dtls", "[::]:5784", "Bootstrap server: addresses for CoAP over DTLS."),
-        ("tcp", "off", "Bootstrap server: addresses for CoAP over TCP."),
-        ("tls", "off", "Bootstrap server: addresses for CoAP over TLS."),
-    ] {
-        listens |= !section.listeners(key, default, meaning).is_empty();
-    }
-    let _ = section.choice(
-        "unknown_devices",
-        "refuse",
-        &[("refuse", ()), ("approve", ()), ("template", ())],
-        "Devices that no entry fits.",
-    );
-    if section.is_present() && listens {
-        section.problem("", "the bootstrap server is not yet served", "leave this section out");
-    }
+fn read_bootstrap(section: &mut Section<'_, '_>) -> Option<BootstrapSettings> {
+    let udp = section.listeners("udp", "[::]:5783", "Bootstrap server: addresses for CoAP over UDP.");
+    let dtls = section.listeners("dtls", "[::]:5784", "Bootstrap server: addresses for CoAP over DTLS.");
+    let tcp = section.listeners("tcp", "off", "Bootstrap server: addresses for CoAP over TCP.");
+    let tls = section.listeners("tls", "off", "Bootstrap server: addresses for CoAP over TLS.");
+    let policies = [
+        ("refuse", UnknownBootstrap::Refuse),
+        ("approve", UnknownBootstrap::Approve),
+        ("template", UnknownBootstrap::Template),
+    ];
+    let unknown_devices = section.choice("unknown_devices", "refuse", &policies, "Devices that no entry fits.");
+    let core = BootstrapConfiguration {
+        unknown_devices: unknown_devices.unwrap_or_default(),
+        ..BootstrapConfiguration::default()
+    };
+    section.is_present().then_some(BootstrapSettings { udp, dtls, tcp, tls, core })
 }
 
 fn read_broker(section: &mut Section<'_, '_>) -> BrokerSettings {

@@ -9,9 +9,11 @@ use super::secret::{PemFile, Secret};
 use super::security::SecuritySettings;
 use super::url::BrokerUrl;
 use crate::gateway::configuration::{
-    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices,
+    BootstrapConfiguration, Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport,
+    UnknownDevices,
 };
 use crate::io::http::Tls;
+use crate::model::credential::Scope;
 
 /// Everything a configuration says.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[lwm2m]`.
     pub lwm2m: Lwm2mSettings,
+    /// `[bootstrap]`; `None`: there is no bootstrap server.
+    pub bootstrap: Option<BootstrapSettings>,
     /// `[http]`.
     pub http: HttpSettings,
     /// `[broker]`.
@@ -95,23 +99,30 @@ pub struct Lwm2mSettings {
     pub security: SecuritySettings,
 }
 
-impl Lwm2mSettings {
-    /// All listeners in the order of their indices: those for datagrams first.
-    pub fn listeners(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
-        let all = [
-            (Transport::Udp, &self.udp),
-            (Transport::Dtls, &self.dtls),
-            (Transport::Tcp, &self.tcp),
-            (Transport::Tls, &self.tls),
-        ];
-        all.into_iter().flat_map(|(transport, addresses)| addresses.iter().map(move |address| (transport, *address)))
-    }
+/// `[bootstrap]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BootstrapSettings {
+    /// Addresses for plain CoAP over UDP.
+    pub udp: Vec<SocketAddr>,
+    /// Addresses for CoAP over DTLS.
+    pub dtls: Vec<SocketAddr>,
+    /// Addresses for plain CoAP over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// Addresses for CoAP over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// What the core needs of the section.
+    pub core: BootstrapConfiguration,
+}
 
-    /// Whether a listener of a secure transport is configured.
-    #[must_use]
-    pub fn is_secure(&self) -> bool {
-        !self.dtls.is_empty() || !self.tls.is_empty()
-    }
+/// An address on which devices are heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Which server is there.
+    pub scope: Scope,
+    /// What carries CoAP.
+    pub transport: Transport,
+    /// The address.
+    pub address: SocketAddr,
 }
 
 /// `[http]`.
@@ -207,6 +218,38 @@ impl fmt::Display for Warning {
 }
 
 impl Settings {
+    /// All listeners in the order of their indices: those for datagrams first.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<Listener> {
+        let server = &self.lwm2m;
+        let mut by_transport = vec![
+            (Scope::Server, Transport::Udp, &server.udp),
+            (Scope::Server, Transport::Dtls, &server.dtls),
+            (Scope::Server, Transport::Tcp, &server.tcp),
+            (Scope::Server, Transport::Tls, &server.tls),
+        ];
+        if let Some(bootstrap) = &self.bootstrap {
+            by_transport.extend([
+                (Scope::Bootstrap, Transport::Udp, &bootstrap.udp),
+                (Scope::Bootstrap, Transport::Dtls, &bootstrap.dtls),
+                (Scope::Bootstrap, Transport::Tcp, &bootstrap.tcp),
+                (Scope::Bootstrap, Transport::Tls, &bootstrap.tls),
+            ]);
+        }
+        by_transport.sort_by_key(|(_, transport, _)| transport.is_stream());
+        let listener = |scope, transport| move |address: &SocketAddr| Listener { scope, transport, address: *address };
+        by_transport
+            .into_iter()
+            .flat_map(|(scope, transport, addresses)| addresses.iter().map(listener(scope, transport)))
+            .collect()
+    }
+
+    /// Whether a listener of a secure transport is configured.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.listeners().iter().any(|listener| listener.transport.is_secure())
+    }
+
     /// What works, but perhaps not as it is meant. `has_credentials`: whether devices have credentials, as far as that
     /// is known; they are in the store, not in files.
     #[must_use]
@@ -222,7 +265,7 @@ impl Settings {
                 hint: "write \"refuse\" or \"window\" where devices prove who they are".to_owned(),
             });
         }
-        if !self.lwm2m.is_secure() && security.is_configured() {
+        if !self.is_secure() && security.is_configured() {
             warnings.push(Warning {
                 message: "lwm2m: certificates and keys are configured, but neither dtls nor tls is on".to_owned(),
                 hint: "give dtls or tls an address".to_owned(),
@@ -234,6 +277,7 @@ impl Settings {
     /// The part that the core is made of.
     #[must_use]
     pub fn core(&self) -> Configuration {
+        let listeners = self.listeners();
         Configuration {
             gateway_name: self.gateway.name.clone(),
             lwm2m: self.lwm2m.core.clone(),
@@ -241,8 +285,12 @@ impl Settings {
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
             streams_samples: !self.http.leshan_listen.is_empty(),
-            listeners: self.lwm2m.listeners().map(|(carries, at)| format!("{}://{at}", carries.scheme())).collect(),
-            transports: self.lwm2m.listeners().map(|(transport, _)| transport).collect(),
+            streams_bootstrap: false,
+            listeners: listeners.iter().map(|on| format!("{}://{}", on.transport.scheme(), on.address)).collect(),
+            addresses: listeners.iter().map(|on| on.address).collect(),
+            transports: listeners.iter().map(|on| on.transport).collect(),
+            scopes: listeners.iter().map(|on| on.scope).collect(),
+            bootstrap: self.bootstrap.as_ref().map(|bootstrap| bootstrap.core.clone()),
         }
     }
 }

@@ -263,7 +263,7 @@ fn every_key_of_the_secure_transports_arrives() {
         ("/etc/one.pem", CERTIFICATE),
     ];
     let settings = settings(load_from(Some("/etc/c.toml"), &files, &[("RAW_KEY", OTHER_KEY)]));
-    let kinds: Vec<Transport> = settings.lwm2m.listeners().map(|(transport, _)| transport).collect();
+    let kinds: Vec<Transport> = settings.listeners().iter().map(|listener| listener.transport).collect();
     assert_eq!(kinds, [Transport::Udp, Transport::Dtls, Transport::Dtls, Transport::Tcp, Transport::Tls]);
     let security = &settings.lwm2m.security;
     assert_eq!(security.client_authentication, ClientAuthentication::Optional);

@@ -11,7 +11,7 @@ use super::identity::IdentityKeeper;
 use super::knowledge::Knowledge;
 use super::logging::LogControl;
 use super::shell::{self, ShellHandle};
-use crate::config::{HttpSettings, MqttVersion, Settings, SinkSettings, Transport};
+use crate::config::{HttpSettings, Listener, MqttVersion, Settings, SinkSettings, Transport};
 use crate::gateway::clock::WallClock;
 use crate::gateway::configuration as device;
 use crate::gateway::core::{Core, Start};
@@ -28,6 +28,7 @@ use crate::io::store::{self, StoreConfiguration};
 use crate::io::tcp::TcpConnections;
 use crate::io::tls::TlsThread;
 use crate::io::udp::UdpListener;
+use crate::model::credential::Scope;
 use crate::model::time::Instant;
 use crate::northbound::layout::native;
 
@@ -83,18 +84,26 @@ impl Gateway {
         for warning in settings.warnings(has_credentials) {
             tracing::warn!("{} ({})", warning.message, warning.hint);
         }
-        let mut identity = if settings.lwm2m.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
+        let mut identity = if settings.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
         let handshakes = start_handshakes(settings, identity.as_mut(), &inputs)?;
         let Listening { udp: listeners, tcp, tls: tls_sockets } = listen_all(settings, &inputs)?;
         let tls = start_tls(tls_sockets, identity.as_mut(), &tcp, &inputs)?;
         let lwm2m_addresses: Vec<SocketAddr> =
             listeners.iter().map(UdpListener::local_address).chain(tcp.addresses().iter().copied()).collect();
+        configuration.addresses.clone_from(&lwm2m_addresses);
         configuration.listeners = lwm2m_addresses
             .iter()
             .zip(&configuration.transports)
             .map(|(address, transport)| format!("{}://{address}", transport.scheme()))
             .collect();
         let lwm2m_uris = configuration.listeners.clone();
+        let scopes = configuration.scopes.iter();
+        let of_server: Vec<SocketAddr> = lwm2m_addresses
+            .iter()
+            .zip(scopes)
+            .filter(|(_, scope)| **scope == Scope::Server)
+            .map(|(address, _)| *address)
+            .collect();
         let mut ports = Vec::new();
         let mut sinks = Vec::new();
         for (index, sink) in settings.sinks.iter().enumerate() {
@@ -107,7 +116,7 @@ impl Gateway {
         let http = if settings.http.listen.is_empty() && settings.http.leshan_listen.is_empty() {
             None
         } else {
-            let configuration = http_configuration(&settings.http, &lwm2m_addresses);
+            let configuration = http_configuration(&settings.http, &of_server);
             let server = HttpServer::start(configuration, inputs.clone(), metrics.clone());
             Some(server.map_err(|error| format!("http: {error}"))?)
         };
@@ -199,13 +208,17 @@ impl Gateway {
     }
 }
 
+fn serves_dtls(settings: &Settings) -> bool {
+    settings.listeners().iter().any(|listener| listener.transport == device::Transport::Dtls)
+}
+
 /// The thread of DTLS handshakes, if a listener needs one.
 fn start_handshakes(
     settings: &Settings,
     identity: Option<&mut IdentityKeeper>,
     inputs: &InputSender,
 ) -> Result<Option<HandshakeThread>, String> {
-    let Some(identity) = identity.filter(|_| !settings.lwm2m.dtls.is_empty()) else { return Ok(None) };
+    let Some(identity) = identity.filter(|_| serves_dtls(settings)) else { return Ok(None) };
     let first_timeout = settings.lwm2m.security.first_retransmission;
     let thread = HandshakeThread::start(identity.identity().clone(), first_timeout, inputs.clone())
         .map_err(|error| format!("the thread of DTLS handshakes: {error}"))?;
@@ -238,8 +251,13 @@ struct Listening {
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<Listening, String> {
     let tcp = TcpConnections::new(settings.limits.max_transfer_bytes);
     let mut listening = Listening { udp: Vec::new(), tcp, tls: Vec::new() };
-    for (index, (transport, address)) in settings.lwm2m.listeners().enumerate() {
-        let failed = |error: &dyn std::fmt::Display| format!("lwm2m.{}: {error}", transport.as_str());
+    for (index, listener) in settings.listeners().into_iter().enumerate() {
+        let Listener { scope, transport, address } = listener;
+        let section = match scope {
+            Scope::Server => "lwm2m",
+            Scope::Bootstrap => "bootstrap",
+        };
+        let failed = |error: &dyn std::fmt::Display| format!("{section}.{}: {error}", transport.as_str());
         let index = u16::try_from(index).map_err(|_| failed(&"too many addresses"))?;
         let Listening { udp, tcp, tls } = &mut listening;
         match transport {

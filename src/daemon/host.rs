@@ -223,6 +223,7 @@ impl Host {
                     }
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
+                Output::Bootstrap(_) | Output::BootstrapNews(_) => {}
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
                 Output::Registration { kind, registration } => {
                     let event = leshan::Event::of_registration(kind, &registration);

@@ -11,6 +11,7 @@ use super::services::Services;
 use super::store::{StoreWrite, StoredState};
 use super::vocabulary::SinkIndex;
 use crate::gateway::configuration::UnknownDevices;
+use crate::model::credential::Scope;
 use crate::model::event::EventKind;
 use crate::model::time::{Instant, WallTime};
 use crate::northbound::layout::native;
@@ -130,9 +131,12 @@ impl Bridge {
             "name": configuration.gateway_name,
             "instance": self.instance,
             "started_at": self.started_at.millis(),
-            "listeners": configuration.listeners,
+            "listeners": configuration.listeners_of(Scope::Server),
             "sinks": sinks,
         });
+        if configuration.bootstrap.is_some() {
+            info["bootstrap_listeners"] = configuration.listeners_of(Scope::Bootstrap).into();
+        }
         if self.devices_truncated {
             info["devices_truncated"] = true.into();
         }

@@ -1,9 +1,12 @@
 //! What the core is configured with. The file format lives in `config`; here are only checked values.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::store::SinkName;
 use crate::mapping::QueueMode;
+use crate::model::bootstrap::{AccountName, DeviceEntry, EntryName, ServerAccount};
+use crate::model::credential::Scope;
 
 /// Who may register without credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -349,17 +352,62 @@ pub struct Configuration {
     pub sinks: Vec<SinkConfiguration>,
     /// Listening addresses as text, for `bridge/info`.
     pub listeners: Vec<String>,
+    /// Listening addresses, by index.
+    pub addresses: Vec<SocketAddr>,
     /// What each listener carries, by its index; those beyond carry datagrams.
     pub transports: Vec<Transport>,
+    /// Which server each listener belongs to, by its index; those beyond belong to the LwM2M server.
+    pub scopes: Vec<Scope>,
+    /// The bootstrap server; `None`: there is none.
+    pub bootstrap: Option<BootstrapConfiguration>,
     /// Whether values go to event streams too ([`Output::Value`](super::vocabulary::Output::Value)).
     pub streams_values: bool,
     /// Whether registrations and samples go to the Leshan-compatible event stream
     /// ([`Output::Registration`](super::vocabulary::Output::Registration),
     /// [`Output::Samples`](super::vocabulary::Output::Samples)).
     pub streams_samples: bool,
+    /// Whether what happens in bootstrap sessions goes to the Leshan-compatible event stream
+    /// ([`Output::BootstrapNews`](super::vocabulary::Output::BootstrapNews)).
+    pub streams_bootstrap: bool,
+}
+
+/// What a bootstrap server does with devices that no entry fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownBootstrap {
+    /// 4.00.
+    #[default]
+    Refuse,
+    /// They wait for an operator.
+    Approve,
+    /// They get what the entry `*` says.
+    Template,
+}
+
+/// The bootstrap server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BootstrapConfiguration {
+    /// Devices that no entry fits.
+    pub unknown_devices: UnknownBootstrap,
+    /// Server accounts that the configuration holds, by name.
+    pub servers: Vec<(AccountName, ServerAccount)>,
+    /// Device entries that the configuration holds, in its order; they stand before those of the interfaces.
+    pub devices: Vec<(EntryName, DeviceEntry)>,
 }
 
 impl Configuration {
+    /// Listening addresses of one server, as text.
+    #[must_use]
+    pub fn listeners_of(&self, scope: Scope) -> Vec<&str> {
+        let of_scope = |(index, _): &(usize, &String)| self.scopes.get(*index).copied().unwrap_or_default() == scope;
+        self.listeners.iter().enumerate().filter(of_scope).map(|(_, text)| text.as_str()).collect()
+    }
+
+    /// Which server a listener belongs to.
+    #[must_use]
+    pub fn scope(&self, listener: u16) -> Scope {
+        self.scopes.get(usize::from(listener)).copied().unwrap_or_default()
+    }
+
     /// What a listener carries.
     #[must_use]
     pub fn transport(&self, listener: u16) -> Transport {

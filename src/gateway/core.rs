@@ -168,6 +168,7 @@ impl Core {
                     self.devices.handle_datagram(&mut self.services, peer, &bytes);
                 }
             }
+            Input::Bootstrap(_) => {}
             Input::Handshake(input) => self.devices.handle_handshake(&mut self.services, input),
             Input::Stream { peer, connection, input } => {
                 self.devices.handle_stream(&mut self.services, peer, connection, input);

@@ -1,5 +1,7 @@
 //! The state machines of the gateway and the core that joins them. Pure: no socket, file, clock or randomness of its own.
 
+pub mod bootstrap;
+pub mod bootstrap_query;
 pub mod bridge;
 mod bridge_requests;
 pub mod clock;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::bootstrap_query::BootstrapQuery;
 use super::configuration::Role;
 use crate::model::command::CommandError;
 use crate::model::credential::Scope;
@@ -159,6 +160,8 @@ pub enum Query {
         /// Put nothing, only tell what would be.
         dry_run: bool,
     },
+    /// Of the bootstrap server.
+    Bootstrap(BootstrapQuery),
     /// Removes a credential, with what stands by it.
     RemoveCredential {
         /// Its scope.

@@ -62,11 +62,25 @@ pub enum SecretKind {
     Resumable,
     /// Keys of session tickets.
     TicketKeys,
+    /// A server account of the bootstrap server, by its name.
+    ServerAccount,
+    /// A device entry of the bootstrap server, by its name or pattern.
+    DeviceEntry,
+    /// What was made for a device of the bootstrap server, by its endpoint name.
+    Issued,
 }
 
 impl SecretKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Credential, Self::Session, Self::Resumable, Self::TicketKeys];
+    pub const ALL: [Self; 7] = [
+        Self::Credential,
+        Self::Session,
+        Self::Resumable,
+        Self::TicketKeys,
+        Self::ServerAccount,
+        Self::DeviceEntry,
+        Self::Issued,
+    ];
 
     /// The word in the store.
     #[must_use]
@@ -76,6 +90,9 @@ impl SecretKind {
             Self::Session => "session",
             Self::Resumable => "resumable",
             Self::TicketKeys => "ticket_keys",
+            Self::ServerAccount => "server_account",
+            Self::DeviceEntry => "device_entry",
+            Self::Issued => "issued",
         }
     }
 }

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::bootstrap::news::SessionNews;
+use super::bootstrap::orders::{BootstrapInput, BootstrapOrder};
+pub use super::bootstrap_query::BootstrapQuery;
 use super::devices::observation::Target;
 use super::handshakes::{HandshakeFailure, HandshakeInput, HandshakeOrder};
 pub use super::query::{DeviceView, Query};
@@ -158,6 +161,8 @@ pub enum Input {
     },
     /// Something happened to a DTLS handshake.
     Handshake(HandshakeInput),
+    /// What the bootstrap server asked for is done, or cannot be.
+    Bootstrap(BootstrapInput),
     /// Something happened to a connection of a stream transport.
     Stream {
         /// The other side.
@@ -400,6 +405,8 @@ pub enum Output {
     },
     /// Do this with the DTLS handshakes; the orders that concern proofs are for TLS listeners too.
     Handshake(HandshakeOrder),
+    /// Do this for the bootstrap server.
+    Bootstrap(BootstrapOrder),
     /// Do this with a connection of a stream transport.
     Stream {
         /// Which connection.
@@ -452,6 +459,9 @@ pub enum Output {
     },
     /// Something happened that operators and event streams want to know.
     Event(Event),
+    /// Something happened in a bootstrap session: for the Leshan-compatible stream. Only while
+    /// [`Configuration::streams_bootstrap`](super::configuration::Configuration::streams_bootstrap) is set.
+    BootstrapNews(SessionNews),
     /// A value came under a key: for event streams. Only while [`Configuration::streams_values`] is set.
     ///
     /// [`Configuration::streams_values`]: super::configuration::Configuration::streams_values

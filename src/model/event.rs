@@ -26,6 +26,12 @@ pub enum EventKind {
     Refused,
     /// A peer wanted the name of a device that is somebody else.
     EndpointConflict,
+    /// A device got its server accounts.
+    Bootstrapped,
+    /// A device did not get its server accounts.
+    BootstrapFailed,
+    /// An unknown device waits for approval at the bootstrap server.
+    JoinRequested,
     /// A device would not be observed.
     ObserveFailed,
     /// A value came that no rule takes.
@@ -46,7 +52,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Registered,
         Self::Updated,
         Self::Deregistered,
@@ -56,6 +62,9 @@ impl EventKind {
         Self::Unreachable,
         Self::Refused,
         Self::EndpointConflict,
+        Self::Bootstrapped,
+        Self::BootstrapFailed,
+        Self::JoinRequested,
         Self::ObserveFailed,
         Self::Unmapped,
         Self::Quirk,
@@ -79,6 +88,9 @@ impl EventKind {
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::EndpointConflict => "endpoint_conflict",
+            Self::Bootstrapped => "bootstrapped",
+            Self::BootstrapFailed => "bootstrap_failed",
+            Self::JoinRequested => "join_requested",
             Self::ObserveFailed => "observe_failed",
             Self::Unmapped => "unmapped",
             Self::Quirk => "quirk",

@@ -4,6 +4,7 @@
 //! exchange it.
 
 pub mod attributes;
+pub mod bootstrap;
 pub mod command;
 pub mod credential;
 pub mod credential_wish;

@@ -1,6 +1,7 @@
 //! Layouts: reports become messages, messages become commands. Pure text and JSON; who sends what when is the
 //! gateway's business.
 
+pub mod bootstrap_json;
 pub mod command_json;
 pub mod credential_json;
 pub mod layout;

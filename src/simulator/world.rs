@@ -79,8 +79,7 @@ impl WorldScript {
                 }],
                 listeners: vec![GATEWAY.to_string(), GATEWAY.to_string(), GATEWAY_DTLS.to_string()],
                 transports: vec![Transport::Udp, Transport::Tcp, Transport::Dtls],
-                streams_values: false,
-                streams_samples: false,
+                ..Configuration::default()
             },
             clock_is_right: true,
         }
@@ -444,6 +443,8 @@ impl World {
                 | Output::Log { .. }
                 | Output::Registration { .. }
                 | Output::Samples { .. }
+                | Output::Bootstrap(_)
+                | Output::BootstrapNews(_)
                 | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }

@@ -325,6 +325,8 @@ impl Gateway {
                 | Output::Trace { .. }
                 | Output::Log { .. }
                 | Output::Handshake(_)
+                | Output::Bootstrap(_)
+                | Output::BootstrapNews(_)
                 | Output::Shell { .. } => {}
             }
         }

@@ -61,7 +61,11 @@ impl Services {
                     let resumable = Resumable { id: row.key.clone(), state: row.value.expose().to_vec() };
                     self.outputs.push_back(Output::Handshake(HandshakeOrder::Resumable(resumable)));
                 }
-                SecretKind::Credential | SecretKind::Session => {}
+                SecretKind::Credential
+                | SecretKind::Session
+                | SecretKind::ServerAccount
+                | SecretKind::DeviceEntry
+                | SecretKind::Issued => {}
             }
         }
         if self.tickets.keys.is_empty() {
