@@ -207,10 +207,8 @@ fn core(now: Instant, rules: usize) -> Core {
         lwm2m: Lwm2mConfiguration { unknown_devices: UnknownDevices::Accept, ..Lwm2mConfiguration::default() },
         limits: Limits::default(),
         sinks: vec![sink],
-        listeners: Vec::new(),
-        transports: Vec::new(),
         streams_values: true,
-        streams_samples: false,
+        ..Configuration::default()
     };
     let wall = WallTime::from_secs(1_760_000_000);
     let (stored, version) = (StoredState::default(), "bench".to_owned());

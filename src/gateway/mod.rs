@@ -29,5 +29,6 @@ pub mod shown_message;
 pub mod store;
 pub mod streams;
 pub mod trace;
+pub mod transfer;
 pub mod trial;
 pub mod vocabulary;

@@ -160,6 +160,7 @@ fn configuration() -> Configuration {
         transports: vec![Transport::Udp, Transport::Dtls],
         streams_values: true,
         streams_samples: true,
+        ..Configuration::default()
     }
 }
 
@@ -291,6 +292,8 @@ impl Host {
             | Output::Samples { .. }
             | Output::Trace { .. }
             | Output::Log { .. }
+            | Output::Bootstrap(_)
+            | Output::BootstrapNews(_)
             | Output::Stream { .. } => None,
             Output::Shell { task, .. } => Some(Input::ShellDone { task, answer: Ok(().into()), trial: None }),
         }

@@ -2,11 +2,10 @@
 
 use super::observation::Target;
 use crate::gateway::dispatch::attempt::Request;
+use crate::gateway::transfer::{self, Receiving, Sending};
 use crate::gateway::vocabulary::Peer;
 use crate::model::time::Instant;
-use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::Exchange;
-use crate::protocol::coap::message::Message;
 
 /// Why a request was sent: what its end means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,45 +39,6 @@ pub enum Job {
     },
 }
 
-/// A body that arrives in Block2 pieces.
-#[derive(Clone, Debug)]
-pub struct Receiving {
-    /// The first answer, whose options count for the whole.
-    pub first: Message,
-    /// What came so far.
-    pub body: Vec<u8>,
-    /// The block asked for now.
-    pub wanted: Block,
-    /// Whether the transfer was begun again already because a piece did not fit.
-    pub restarted: bool,
-    /// Whether this piece was asked for a second time, as nobody answered.
-    pub asked_again: bool,
-}
-
-/// Why a body did not arrive as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TransferError {
-    /// Twice a piece came that was not asked for; says which.
-    WrongPiece(String),
-    /// It exceeds a bound, whose name this is.
-    TooLarge(&'static str),
-}
-
-/// A body that leaves in Block1 pieces.
-#[derive(Clone, Debug)]
-pub struct Sending {
-    /// The whole body.
-    pub body: Vec<u8>,
-    /// Bytes that the device took.
-    pub offset: usize,
-    /// Size exponent of the pieces.
-    pub size_exponent: u8,
-    /// Whether the device lost the beginning once already (4.08).
-    pub restarted: bool,
-    /// Whether this piece was sent a second time, as nobody answered.
-    pub asked_again: bool,
-}
-
 /// A request under way.
 #[derive(Debug)]
 pub struct ActiveExchange {
@@ -101,14 +61,8 @@ pub struct ActiveExchange {
 }
 
 impl ActiveExchange {
-    /// Whether a piece that went unanswered is worth a second try: the device answered the ones before, and this one
-    /// had none yet. Each piece has one, so that a long transfer survives a network that loses much.
+    /// Whether a piece that went unanswered is worth a second try.
     pub fn takes_second_try(&mut self) -> bool {
-        let asked_again = match (&mut self.receiving, &mut self.sending) {
-            (Some(receiving), _) if !receiving.body.is_empty() => &mut receiving.asked_again,
-            (_, Some(sending)) if sending.offset > 0 => &mut sending.asked_again,
-            _ => return false,
-        };
-        !std::mem::replace(asked_again, true)
+        transfer::takes_second_try(&mut self.receiving, &mut self.sending)
     }
 }

@@ -42,6 +42,7 @@ use slab::Slab;
 use super::dispatch::results::Results;
 use super::services::Services;
 use super::store::StoreWrite;
+use super::transfer::Receiving;
 use super::vocabulary::{Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::credential::Identity;
@@ -259,7 +260,7 @@ impl Devices {
     /// Ends the request under way without an answer.
     pub(super) fn end_exchange(&mut self, key: usize) -> Option<exchange::ActiveExchange> {
         let active = self.table.get_mut(key)?.exchange.take()?;
-        let received = active.receiving.as_ref().map_or(0, |receiving| receiving.body.len());
+        let received = active.receiving.as_ref().map_or(0, Receiving::received_bytes);
         self.receiving_bytes = self.receiving_bytes.saturating_sub(received);
         self.outstanding.remove(&(active.peer.place(), active.exchange.message_id()));
         let token = active.exchange.token();

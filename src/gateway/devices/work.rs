@@ -6,19 +6,18 @@ use super::Devices;
 use super::TokenOwner;
 use super::commands::Silence;
 use super::device::{Device, State, is_update_trigger};
-use super::exchange::{ActiveExchange, Job, Sending};
+use super::exchange::{ActiveExchange, Job};
 use super::observation::{Phase, Target};
 use super::responses::target_of;
 use crate::gateway::dispatch::attempt::{self, Request};
 use crate::gateway::services::Services;
+use crate::gateway::transfer::{self, Receiving, Sending};
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::time::Instant;
-use crate::protocol::coap::block::Block;
 use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
-use crate::protocol::coap::message::{Code, Message, Token};
-use crate::protocol::coap::option::OptionNumber;
+use crate::protocol::coap::message::{Code, Token};
 
 /// MAX_TRANSMIT_WAIT of RFC 7252 section 4.8.2: how long a separate response may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(93);
@@ -204,13 +203,9 @@ impl Devices {
         };
         let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
         let (whole, exponent) = services.body_capacity(peer);
-        let sending = exponent.filter(|_| request.payload.len() > whole).map(|size_exponent| Sending {
-            body: request.payload.clone(),
-            offset: 0,
-            size_exponent,
-            restarted: false,
-            asked_again: false,
-        });
+        let sending = exponent
+            .filter(|_| request.payload.len() > whole)
+            .map(|size_exponent| Sending::new(&request.payload, size_exponent));
         if let Some(device) = self.table.get_mut(key)
             && request.code == Code::POST
             && is_update_trigger(&request.path)
@@ -227,7 +222,7 @@ impl Devices {
         services: &mut Services,
         key: usize,
         (job, request, peer, sending, give_up_at, tried_other_words): Words,
-        receiving: Option<super::exchange::Receiving>,
+        receiving: Option<Receiving>,
         token: Option<Token>,
     ) {
         let token = token.unwrap_or_else(|| self.new_token(services));
@@ -238,15 +233,8 @@ impl Devices {
             id = id.wrapping_add(1);
         }
         device.next_message_id = id.wrapping_add(1);
-        let mut message = request.message(device.root(), id, token);
-        if let Some(sending) = &sending {
-            put_block1(&mut message, sending);
-        }
-        if let Some(receiving) = &receiving {
-            message.options.retain(|(number, _)| *number != OptionNumber::OBSERVE);
-            message.push_option(OptionNumber::BLOCK2, receiving.wanted.encode());
-        }
-        let received = receiving.as_ref().map_or(0, |receiving| receiving.body.len());
+        let message = transfer::message_of(&request, device.root(), id, token, sending.as_ref(), receiving.as_ref());
+        let received = receiving.as_ref().map_or(0, Receiving::received_bytes);
         let datagram = services.encode(peer, &message);
         let parameters = TransmissionParameters {
             ack_timeout: device.settings.ack_timeout.unwrap_or(services.configuration.lwm2m.ack_timeout),
@@ -276,7 +264,7 @@ impl Devices {
         services: &mut Services,
         key: usize,
         active: ActiveExchange,
-        receiving: Option<super::exchange::Receiving>,
+        receiving: Option<Receiving>,
     ) {
         let ActiveExchange { job, request, peer, sending, give_up_at, tried_other_words, .. } = active;
         self.transmit_request(
@@ -452,20 +440,6 @@ impl Devices {
 
 /// A request with everything that stays the same while it is repeated in other words or pieces.
 type Words = (Job, Request, Peer, Option<Sending>, Option<Instant>, bool);
-
-fn put_block1(message: &mut Message, sending: &Sending) {
-    let block = Block {
-        number: u32::try_from(sending.offset >> (sending.size_exponent + 4)).unwrap_or(Block::MAX_NUMBER),
-        more: false,
-        size_exponent: sending.size_exponent,
-    };
-    let end = (sending.offset + block.size()).min(sending.body.len());
-    message.payload = sending.body.get(sending.offset..end).unwrap_or_default().to_vec();
-    message.push_option(OptionNumber::BLOCK1, Block { more: end < sending.body.len(), ..block }.encode());
-    if sending.offset == 0 {
-        message.push_uint(OptionNumber::SIZE1, u32::try_from(sending.body.len()).unwrap_or(u32::MAX));
-    }
-}
 
 /// What the mapping wants next: observations to end, attributes and observations to make, reads.
 fn next_background(device: &mut Device, now: Instant) -> Option<(Job, Request, Option<Token>)> {
