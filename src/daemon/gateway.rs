@@ -26,7 +26,7 @@ use crate::io::http::{HttpConfiguration, HttpServer, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
 use crate::io::tcp::TcpConnections;
-use crate::io::tls::TlsThread;
+use crate::io::tls::{TlsSocket, TlsThread};
 use crate::io::udp::UdpListener;
 use crate::model::credential::Scope;
 use crate::model::time::Instant;
@@ -228,7 +228,7 @@ fn start_handshakes(
 
 /// The thread of TLS, if a listener needs one.
 fn start_tls(
-    sockets: Vec<(u16, std::net::TcpListener)>,
+    sockets: Vec<TlsSocket>,
     identity: Option<&mut IdentityKeeper>,
     tcp: &TcpConnections,
     inputs: &InputSender,
@@ -245,7 +245,7 @@ struct Listening {
     udp: Vec<UdpListener>,
     tcp: TcpConnections,
     /// For the thread that shakes hands, with their positions.
-    tls: Vec<(u16, std::net::TcpListener)>,
+    tls: Vec<TlsSocket>,
 }
 
 fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<Listening, String> {
@@ -265,7 +265,10 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<Listening, St
                 udp.push(UdpListener::bind(index, address).map_err(|error| failed(&error))?);
             }
             device::Transport::Tcp => tcp.listen(index, address, inputs.clone()).map_err(|error| failed(&error))?,
-            device::Transport::Tls => tls.push((index, tcp.bind("tls", address).map_err(|error| failed(&error))?)),
+            device::Transport::Tls => {
+                let socket = tcp.bind("tls", address).map_err(|error| failed(&error))?;
+                tls.push(TlsSocket { index, scope, socket });
+            }
         }
     }
     Ok(listening)

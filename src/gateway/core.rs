@@ -15,6 +15,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 
+use super::bootstrap::BootstrapServer;
 use super::bridge::Bridge;
 use super::bridge_requests::Tasks;
 use super::clock::WallClock;
@@ -33,7 +34,7 @@ use super::sessions::resuming::Tickets;
 use super::store::{StoreWrite, StoredState};
 use super::streams::Streams;
 use super::trace::Traces;
-use super::vocabulary::{Input, Output, SinkIndex, SinkInput};
+use super::vocabulary::{Answer, BootstrapQuery, Input, Output, RequestId, SinkIndex, SinkInput};
 use crate::instrumentation::gauges::{Gauges, SinkGauges};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
@@ -71,6 +72,7 @@ pub struct Start {
 pub struct Core {
     services: Services,
     devices: Devices,
+    bootstrap: BootstrapServer,
     bridge: Bridge,
     /// Work of the shell under way.
     pub(super) tasks: Tasks,
@@ -135,15 +137,19 @@ impl Core {
             refused: std::collections::VecDeque::new(),
             refused_event_at: None,
             traces: Traces::default(),
+            bootstrap_inbox: std::collections::VecDeque::new(),
+            credentials_stale: false,
             resident_bytes: None,
         };
         let mut devices = Devices::new(&services);
+        let bootstrap = BootstrapServer::new(&mut services, &stored);
         let mut bridge = Bridge::new(&mut services, &stored, version);
         restore(&mut services, &mut devices, stored);
         bridge.open_first_window(&mut services, &mut devices);
         let mut core = Self {
             services,
             devices,
+            bootstrap,
             bridge,
             tasks: Tasks::default(),
             housekeeping_at: now + HOUSEKEEPING_INTERVAL,
@@ -168,7 +174,7 @@ impl Core {
                     self.devices.handle_datagram(&mut self.services, peer, &bytes);
                 }
             }
-            Input::Bootstrap(_) => {}
+            Input::Bootstrap(input) => self.bootstrap.handle_input(&mut self.services, &mut self.devices, input),
             Input::Handshake(input) => self.devices.handle_handshake(&mut self.services, input),
             Input::Stream { peer, connection, input } => {
                 self.devices.handle_stream(&mut self.services, peer, connection, input);
@@ -242,6 +248,7 @@ impl Core {
         if self.services.end_former_proofs() {
             self.devices.credentials_changed(&mut self.services);
         }
+        self.bootstrap.handle_timeout(&mut self.services, &mut self.devices);
         self.bridge.handle_timeout(&mut self.services, &mut self.devices);
         self.end_of_input();
     }
@@ -262,6 +269,7 @@ impl Core {
             tickets,
             traces,
             credentials,
+            self.bootstrap.next_deadline(),
             Some(self.bridge.next_deadline(&self.devices)),
         ]
         .into_iter()
@@ -328,6 +336,11 @@ impl Core {
 
     pub(super) fn services(&mut self) -> &mut Services {
         &mut self.services
+    }
+
+    /// Answers a question about the bootstrap server, or `None` where the answer follows.
+    pub(super) fn answer_bootstrap(&mut self, request: RequestId, query: BootstrapQuery) -> Option<Answer> {
+        self.bootstrap.answer(&mut self.services, &mut self.devices, request, query)
     }
 
     pub(super) fn parts(&mut self) -> (&mut Services, &mut Devices, &mut Bridge) {
@@ -408,6 +421,7 @@ impl Core {
                 self.devices.persist_commands(&mut self.services, key);
             }
             self.services.rewrite_credentials();
+            self.bootstrap.rewrite(&mut self.services);
             let journal = &mut self.services.journal;
             for sink in &self.services.sinks {
                 sink.rewrite(&mut |write| journal.write(write));
@@ -433,6 +447,12 @@ impl Core {
 
     /// Notices, the batch, released acknowledgements, and what sinks may send: the end of every input.
     fn end_of_input(&mut self) {
+        while let Some(inbound) = self.services.bootstrap_inbox.pop_front() {
+            self.bootstrap.receive(&mut self.services, &mut self.devices, inbound);
+        }
+        if std::mem::take(&mut self.services.credentials_stale) {
+            self.devices.credentials_changed(&mut self.services);
+        }
         self.tell_notices();
         let now = self.services.now;
         let journal = &mut self.services.journal;
@@ -504,6 +524,10 @@ impl Core {
                         self.services.transmit_held(session, &message);
                     }
                     self.devices.follow_sessions(&mut self.services);
+                    self.seal();
+                }
+                Held::Bootstrap(number) => {
+                    self.bootstrap.durable(&mut self.services, &mut self.devices, number);
                     self.seal();
                 }
                 Held::Device(key) => {

@@ -83,10 +83,7 @@ impl Core {
                 let answer = self.remove_credential(scope, &endpoint);
                 return self.answer_when_durable(request, answer);
             }
-            Query::Bootstrap(_) => {
-                let message = "the bootstrap server is not switched on";
-                Answer::Failed(CommandError::new(ErrorKind::NotSupported, message))
-            }
+            Query::Bootstrap(query) => return self.answer_bootstrap(request, query),
             Query::Model { device } => {
                 let (services, devices, _) = self.parts();
                 match devices.key_of(&device).and_then(|key| devices.table.get(key)) {

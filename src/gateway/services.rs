@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::bootstrap::Inbound;
 use super::clock::WallClock;
 use super::configuration::Configuration;
 use super::credentials::Credentials;
@@ -25,6 +26,7 @@ use super::vocabulary::{
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
 use crate::model::command::CommandResult;
+use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
 use crate::model::message::{Message, QualityOfService};
@@ -74,6 +76,8 @@ pub enum Held {
     },
     /// A device whose command may leave now.
     Device(usize),
+    /// A bootstrap session that may go on.
+    Bootstrap(u64),
     /// A device that has the answer to its request: what waited for it may leave.
     Answered(usize),
     /// A connection that its device released: it may be closed.
@@ -140,6 +144,10 @@ pub struct Services {
     pub refused_event_at: Option<Instant>,
     /// Devices whose messages somebody looks at.
     pub(super) traces: Traces,
+    /// What came for the bootstrap server in this input.
+    pub(super) bootstrap_inbox: VecDeque<Inbound>,
+    /// Whether a proof ended in this input: what stands by it ends too.
+    pub(super) credentials_stale: bool,
     /// Resident memory of the process, as the host told last.
     pub resident_bytes: Option<u64>,
 }
@@ -205,6 +213,25 @@ impl Services {
     pub fn can_carry(&self, peer: Peer, length: usize) -> bool {
         let (whole, exponent) = self.body_capacity(peer);
         length <= self.configuration.limits.max_transfer_bytes && (length <= whole || exponent.is_some())
+    }
+
+    /// Which server a peer speaks to.
+    pub fn scope_of(&self, peer: Peer) -> Scope {
+        self.configuration.scope(peer.listener)
+    }
+
+    /// A peer has something to do here although no device is registered on its connection.
+    pub(super) fn hold_peer(&mut self, peer: Peer) {
+        if self.is_stream(peer) {
+            self.streams.hold(address_of(peer));
+        }
+    }
+
+    /// It has no more.
+    pub(super) fn release_peer(&mut self, peer: Peer) {
+        if self.is_stream(peer) {
+            self.streams.let_go(self.now, address_of(peer));
+        }
     }
 
     /// Reads a connection no further for now, or again.

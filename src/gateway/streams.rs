@@ -228,6 +228,21 @@ impl Streams {
         left_vacant
     }
 
+    /// The connection stays without a device.
+    pub fn hold(&mut self, address: Address) {
+        if let Some(stream) = self.table.get_mut(&address) {
+            stream.vacant_since = None;
+        }
+    }
+
+    /// It does no more.
+    pub fn let_go(&mut self, now: Instant, address: Address) {
+        if let Some(stream) = self.table.get_mut(&address).filter(|stream| stream.devices.is_empty()) {
+            stream.vacant_since = Some(now);
+        }
+        self.schedule(address);
+    }
+
     /// The peer wants its connection closed.
     pub fn release(&mut self, now: Instant, address: Address) {
         if let Some(stream) = self.table.get_mut(&address) {

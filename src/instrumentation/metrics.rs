@@ -110,6 +110,7 @@ pub struct Metrics {
     delivered: Family<SinkLabels, Counter>,
     spool_dropped: Family<SpoolDropLabels, Counter>,
     bounds_reached: Family<BoundLabels, Counter>,
+    bootstrap_sessions: Family<ResultLabels, Counter>,
     api_refused: Family<ReasonLabels, Counter>,
     events: Family<KindLabels, Counter>,
     devices: Family<StateLabels, Gauge>,
@@ -179,6 +180,7 @@ impl Metrics {
             delivered: register(all, "delivered", "Messages that a sink took responsibility for"),
             spool_dropped: register(all, "spool_dropped", "Messages that were dropped by a policy"),
             bounds_reached: register(all, "bounds_reached", "Times that something full gave way"),
+            bootstrap_sessions: register(all, "bootstrap_sessions", "Bootstrap sessions that ended"),
             api_refused: register(all, "api_refused", "Requests to the HTTP API that were turned away"),
             events: register(all, "events", "Bridge events by kind"),
             devices: register(all, "devices", "Known devices by state"),
@@ -268,6 +270,9 @@ impl Metrics {
             }
             Occurrence::BoundReached(bound) => {
                 self.bounds_reached.get_or_create(&BoundLabels { bound }).inc();
+            }
+            Occurrence::BootstrapEnded(result) => {
+                self.bootstrap_sessions.get_or_create(&ResultLabels { result }).inc();
             }
             Occurrence::ApiRefused(reason) => drop(self.api_refused.get_or_create(&ReasonLabels { reason }).inc()),
         }
@@ -388,7 +393,10 @@ mod tests {
             Some(O::BoundReached(_)) => {
                 (O::ApiRefused("no_token"), "lwm2mqtt_api_refused_total{reason=\"no_token\"} 1")
             }
-            Some(O::ApiRefused(_)) => (O::HelloVerify, "lwm2mqtt_dtls_hello_verify_total 1"),
+            Some(O::ApiRefused(_)) => {
+                (O::BootstrapEnded("done"), "lwm2mqtt_bootstrap_sessions_total{result=\"done\"} 1")
+            }
+            Some(O::BootstrapEnded(_)) => (O::HelloVerify, "lwm2mqtt_dtls_hello_verify_total 1"),
             Some(O::HelloVerify) => (
                 O::Handshake("full", "TLS_PSK_WITH_AES_128_CCM_8"),
                 "lwm2mqtt_dtls_handshakes_total{result=\"full\",suite=\"TLS_PSK_WITH_AES_128_CCM_8\"} 1",

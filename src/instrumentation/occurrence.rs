@@ -25,7 +25,7 @@ pub enum Occurrence {
     ConnectionOpened,
     /// A connection ended so: `closed_by_peer`, `aborted_by_peer`, `no_csm`, `too_large`, `silent`, ...
     ConnectionClosed(&'static str),
-    /// A request of a device was answered: `register`, `update`, `deregister`, `send`, `other`; and the code's class.
+    /// A request of a device was answered: `register`, `update`, `deregister`, `send`, `bootstrap`, `other`; and the code's class.
     Request(&'static str, u8),
     /// A repeated request was answered from memory.
     DuplicateAnswered,
@@ -55,6 +55,8 @@ pub enum Occurrence {
     SpoolDropped(usize, &'static str, u64),
     /// Something reached its bound and gave way: name of the bound.
     BoundReached(&'static str),
+    /// A bootstrap session ended so: `done`, `failed` or `refused`.
+    BootstrapEnded(&'static str),
     /// A request to the API was turned away: `no_token`, `wrong_token`, `too_often`, `foreign`.
     ApiRefused(&'static str),
 }

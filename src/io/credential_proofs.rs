@@ -56,7 +56,9 @@ pub fn settle(request: CredentialRequest) -> Result<Settled, CredentialProblems>
         RequestedMeans::Blocked => Means::Blocked,
     };
     let scope = scope.unwrap_or(Scope::Server);
-    let wish = CredentialWish { scope, endpoint, means, certificate_subject, endpoints, keep_old, name, tags };
+    let until_used = false;
+    let wish =
+        CredentialWish { scope, endpoint, means, certificate_subject, endpoints, keep_old, until_used, name, tags };
     Ok(Settled { wish, made_key })
 }
 

@@ -55,6 +55,8 @@ pub struct CredentialWish {
     pub endpoints: Option<String>,
     /// How long the proof before stays valid; `None`: it ends now.
     pub keep_old: Option<Duration>,
+    /// Whether the proof before ends as soon as a peer comes with this one.
+    pub until_used: bool,
     /// The operator's name for the device, for when it is known; `None` leaves what there is.
     pub name: Option<String>,
     /// Its tags, likewise.
@@ -72,6 +74,7 @@ impl CredentialWish {
             certificate_subject: None,
             endpoints: None,
             keep_old: None,
+            until_used: false,
             name: None,
             tags: None,
         }

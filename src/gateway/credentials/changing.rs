@@ -162,8 +162,14 @@ impl Credentials {
                     proof: proof.clone(),
                     generation: before.generation,
                     until,
+                    until_used: wish.until_used,
                     estimated: !moment.synced,
                 });
+                // Nobody ever came with the proof before: what its device has is still the one before that.
+                let never_used = wish.until_used && before.last_used_at.is_none();
+                if let (true, Some(former), Some(until)) = (never_used, &before.former, until) {
+                    entry.former = Some(Former { until, until_used: true, ..former.clone() });
+                }
             }
         }
         let mut change = Change::default();
@@ -280,22 +286,30 @@ impl Credentials {
         change
     }
 
-    /// Marks the newest proof of a credential as used, so that a key that was changed shows whether it arrived. The
-    /// answer is to be written.
-    pub fn used(&mut self, scope: Scope, who: &Authenticated, wall: WallTime) -> Option<StoreWrite> {
+    /// Marks the newest proof of a credential as used, so that a key that was changed shows whether it arrived. A former
+    /// one that was kept for that ends.
+    pub(super) fn used(&mut self, scope: Scope, who: &Authenticated, wall: WallTime) -> Option<Change> {
         let name = Endpoint::new(self.name_of(scope, who)?).ok()?;
         let entry = self.sets.of_mut(scope).entries.get_mut(&name)?;
         if entry.generation != who.generation {
             return None;
+        }
+        let mut change = Change::default();
+        if entry.former.as_ref().is_some_and(|former| former.until_used) {
+            let before = self.sets.of_mut(scope).take(name.as_str())?;
+            let entry = Entry { former: None, last_used_at: Some(wall), ..before.clone() };
+            change.put(&Row::of_entry(scope, &entry));
+            change.tell(scope, Some(&before), Some(&entry));
+            self.sets.of_mut(scope).insert(entry);
+            return Some(change);
         }
         let stale = |at: WallTime| wall.millis().saturating_sub(at.millis()) >= LAZY_WRITE_MILLIS;
         if !entry.last_used_at.is_none_or(stale) {
             return None;
         }
         entry.last_used_at = Some(wall);
-        let row = Row::of_entry(scope, entry);
-        let key = row_key(scope, name.as_str());
-        Some(StoreWrite::PutSecret { kind: SecretKind::Credential, key, value: row.value() })
+        change.put(&Row::of_entry(scope, entry));
+        Some(change)
     }
 
     /// When [`Services::end_former_proofs`] is due.
@@ -388,8 +402,9 @@ impl Services {
     /// A peer registered by a credential.
     pub fn credential_used(&mut self, scope: Scope, who: &Authenticated) {
         let wall = self.wall();
-        if let Some(write) = self.credentials.used(scope, who, wall) {
-            self.write(write);
+        if let Some(change) = self.credentials.used(scope, who, wall) {
+            self.credentials_stale |= !change.orders.is_empty();
+            self.follow(change);
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Former {
     pub generation: u64,
     /// When it ends.
     pub until: WallTime,
+    /// Whether it ends as soon as a peer comes with the newer one.
+    pub until_used: bool,
     /// Whether `until` was reckoned by a clock that was not set. Not stored.
     pub estimated: bool,
 }
@@ -192,10 +194,12 @@ struct FormerRow {
     proof: MeansRow,
     generation: u64,
     until: WallTime,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    until_used: bool,
 }
 
 /// Bytes are in hex.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum MeansRow {
     Psk { identity: String, key: String },
@@ -248,6 +252,7 @@ impl Row {
             proof: MeansRow::of_proof(&former.proof),
             generation: former.generation,
             until: former.until,
+            until_used: former.until_used,
         });
         let credential = CredentialRow {
             means: MeansRow::of(&entry.means),
@@ -272,8 +277,9 @@ impl Row {
     pub(super) fn into_entry(self) -> Option<Entry> {
         let row = self.credential?;
         let former = row.former.and_then(|former| {
-            let Some(Means::Proof(proof)) = former.proof.into_means() else { return None };
-            Some(Former { proof, generation: former.generation, until: former.until, estimated: false })
+            let Some(Means::Proof(proof)) = former.proof.clone().into_means() else { return None };
+            let FormerRow { generation, until, until_used, .. } = former;
+            Some(Former { proof, generation, until, until_used, estimated: false })
         });
         Some(Entry {
             endpoint: self.endpoint,
@@ -307,8 +313,13 @@ mod tests {
             Proof::Certificate { fingerprint: [3; 32] },
             Proof::Subject { subject: "CN=a, O=b".into() },
         ];
-        let former =
-            Former { proof: proofs[0].clone(), generation: u64::MAX, until: WallTime::from_secs(9), estimated: false };
+        let former = Former {
+            proof: proofs[0].clone(),
+            generation: u64::MAX,
+            until: WallTime::from_secs(9),
+            until_used: true,
+            estimated: false,
+        };
         let means = proofs.into_iter().map(Means::Proof).chain([Means::NoSec, Means::Blocked]);
         for means in means {
             let entry = Entry {

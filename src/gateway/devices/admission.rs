@@ -125,7 +125,7 @@ pub(super) fn name_by_identity(services: &Services, peer: Peer) -> Option<String
 }
 
 /// Who a peer proved to be; `None` if it proved nothing.
-pub(super) fn proven(services: &Services, peer: Peer) -> Option<Arc<Authenticated>> {
+pub(in crate::gateway) fn proven(services: &Services, peer: Peer) -> Option<Arc<Authenticated>> {
     services.who(peer).filter(|who| who.identity != Identity::Anonymous).cloned()
 }
 

@@ -8,7 +8,7 @@
 //! Invariants: a location, a token and an outstanding message id belong to one device; every device with something due
 //! stands in the timer queue under its earliest deadline or an earlier one.
 
-mod admission;
+pub(super) mod admission;
 pub mod answers;
 pub mod commands;
 pub mod device;
@@ -39,13 +39,14 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::bootstrap::Inbound;
 use super::dispatch::results::Results;
 use super::services::Services;
 use super::store::StoreWrite;
 use super::transfer::Receiving;
 use super::vocabulary::{Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
-use crate::model::credential::Identity;
+use crate::model::credential::{Identity, Scope};
 use crate::model::endpoint::Endpoint;
 use crate::model::time::Instant;
 use crate::protocol::coap::message::{Code, Message, MessageError, MessageType, Token};
@@ -81,7 +82,7 @@ pub struct Devices {
     tokens: HashMap<Token, TokenOwner>,
     outstanding: HashMap<(Place, u16), usize>,
     timers: BTreeSet<(Instant, usize)>,
-    answers: Answers,
+    pub(super) answers: Answers,
     uploads: Uploads,
     /// Terminal results, kept for repeated ids.
     pub results: Results,
@@ -130,6 +131,21 @@ impl Devices {
     /// The device that the interfaces call so: by its name, else by its endpoint name.
     pub fn key_of(&self, device: &str) -> Option<usize> {
         self.by_name.get(device).copied().or_else(|| self.key_of_endpoint(device))
+    }
+
+    /// What operators call the device of an endpoint name.
+    pub fn name_of_endpoint(&self, endpoint: &str) -> Option<&str> {
+        self.table.get(self.key_of_endpoint(endpoint)?)?.name.as_deref()
+    }
+
+    /// A device will register: it is known from now on, so that commands can wait for it.
+    pub fn know(&mut self, services: &mut Services, endpoint: &Endpoint, peer: Peer) {
+        if self.by_endpoint.contains_key(endpoint) || self.table.len() >= services.configuration.limits.max_devices {
+            return;
+        }
+        let device = Device::new(endpoint.clone(), peer, services.wall());
+        let key = self.insert(device);
+        self.persist(services, key);
     }
 
     /// A device from a record, at start.
@@ -357,6 +373,11 @@ impl Devices {
             }
         };
         self.trace_incoming(services, peer, &message);
+        let is_ping = (message.message_type, message.code) == (MessageType::Confirmable, Code::EMPTY);
+        if services.scope_of(peer) == Scope::Bootstrap && !message.code.is_request() && !is_ping {
+            services.bootstrap_inbox.push_back(Inbound::Message { peer, message });
+            return;
+        }
         match (message.message_type, message.code) {
             (MessageType::Acknowledgement, Code::EMPTY) => self.handle_acknowledgement(services, peer, message.id),
             (MessageType::Reset, _) => self.handle_reset(services, peer, message.id),

@@ -7,16 +7,19 @@ use std::collections::HashMap;
 
 use super::Devices;
 use super::answers::EXCHANGE_LIFETIME;
+use crate::gateway::bootstrap::Inbound;
 use crate::gateway::services::{Held, Services};
 use crate::gateway::vocabulary::{Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
+use crate::model::credential::Scope;
 use crate::model::time::Instant;
 use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::{Code, Message, MessageType};
 use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::content::ContentFormat;
 
-const UNDERSTOOD: [OptionNumber; 8] = [
+/// Options that requests may have.
+pub(in crate::gateway) const UNDERSTOOD: [OptionNumber; 8] = [
     OptionNumber::URI_HOST,
     OptionNumber::URI_PORT,
     OptionNumber::URI_PATH,
@@ -148,13 +151,13 @@ fn begins_registration(request: &Message) -> bool {
 impl Devices {
     /// Answers one request that was not seen before.
     pub(super) fn handle_request(&mut self, services: &mut Services, peer: Peer, request: &Message, bytes: usize) {
+        if services.scope_of(peer) == Scope::Bootstrap {
+            let message = request.clone();
+            services.bootstrap_inbox.push_back(Inbound::Message { peer, message });
+            return;
+        }
         if begins_registration(request) && !services.admits_registration(peer) {
-            if services.is_stream(peer) {
-                self.answer(services, peer, request, Reply::now(Code::SERVICE_UNAVAILABLE));
-            } else {
-                // Nothing is said, and nothing kept: the repetition comes as new, when there may be room.
-                self.answers.forget(peer, request.id);
-            }
+            self.answer_later(services, peer, request);
             return;
         }
         let Some(reply) = self.reply_to(services, peer, request, bytes) else {
@@ -230,7 +233,18 @@ impl Devices {
         }
     }
 
-    fn answer(&mut self, services: &mut Services, peer: Peer, request: &Message, reply: Reply) {
+    /// There is no room for what a request begins: its peer asks again.
+    pub(in crate::gateway) fn answer_later(&mut self, services: &mut Services, peer: Peer, request: &Message) {
+        if services.is_stream(peer) {
+            self.answer(services, peer, request, Reply::now(Code::SERVICE_UNAVAILABLE));
+        } else {
+            // Nothing is said, and nothing kept: the repetition comes as new, when there may be room.
+            self.answers.forget(peer, request.id);
+        }
+    }
+
+    /// Answers a request, now or when it is durable.
+    pub(in crate::gateway) fn answer(&mut self, services: &mut Services, peer: Peer, request: &Message, reply: Reply) {
         let confirmable = request.message_type == MessageType::Confirmable;
         let (message_type, id) = if confirmable {
             (MessageType::Acknowledgement, request.id)

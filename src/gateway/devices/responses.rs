@@ -122,7 +122,13 @@ impl Devices {
         }
     }
 
-    pub(super) fn acknowledge_now(&mut self, services: &mut Services, peer: Peer, id: u16, confirmable: bool) {
+    pub(in crate::gateway) fn acknowledge_now(
+        &mut self,
+        services: &mut Services,
+        peer: Peer,
+        id: u16,
+        confirmable: bool,
+    ) {
         if confirmable {
             self.send_answer(services, peer, id, Message::acknowledgement(id).encode());
         } else {

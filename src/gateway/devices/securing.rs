@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Devices;
 use super::admission::why_not;
 use super::device::{Device, State};
+use crate::gateway::bootstrap::Inbound;
 use crate::gateway::handshakes::HandshakeInput;
 use crate::gateway::services::Services;
 use crate::gateway::sessions::Action;
@@ -60,6 +61,9 @@ impl Devices {
                     if let Some(id) = session.peer.session {
                         services.forget_session(id);
                     }
+                    if services.scope_of(session.peer) == Scope::Bootstrap {
+                        services.bootstrap_inbox.push_back(Inbound::Gone { place: session.peer.place() });
+                    }
                     for key in session.devices {
                         self.session_lost(services, key, reason);
                     }
@@ -81,7 +85,8 @@ impl Devices {
             services.count(Occurrence::SessionEnded("replaced"));
             devices = replaced.devices;
         }
-        if !services.credentials.is_current(Scope::Server, &who) {
+        let scope = services.scope_of(peer);
+        if !services.credentials.is_current(scope, &who) {
             // It changed while the handshake was under way.
             services.sessions.close(id, "credential_gone");
             for key in devices {
@@ -96,6 +101,9 @@ impl Devices {
             } else {
                 self.session_lost(services, key, "replaced");
             }
+        }
+        if scope == Scope::Bootstrap {
+            return;
         }
         // A device that resumes its session, or begins another one, need not register again.
         if let Some([key]) = self.by_identity.get(&who.identity).map(Vec::as_slice) {
@@ -157,7 +165,7 @@ impl Devices {
         let mut gone: Vec<SessionId> = services
             .sessions
             .iter()
-            .filter(|(_, session)| !services.credentials.is_current(Scope::Server, &session.who))
+            .filter(|(_, session)| !services.credentials.is_current(services.scope_of(session.peer), &session.who))
             .map(|(id, _)| id)
             .collect();
         gone.sort_unstable();

@@ -13,6 +13,7 @@ use super::exchange::{ActiveExchange, Job};
 use std::sync::Arc;
 
 use super::{Devices, TokenOwner};
+use crate::gateway::bootstrap::Inbound;
 use crate::gateway::services::{Held, Services};
 use crate::gateway::streams::{Address, address_of};
 use crate::gateway::vocabulary::{Authenticated, ConnectionId, Output, Peer, StreamInput, StreamOrder};
@@ -51,7 +52,7 @@ impl Devices {
         id: ConnectionId,
         identity: Option<Box<Authenticated>>,
     ) {
-        if identity.as_ref().is_some_and(|who| !services.credentials.is_current(Scope::Server, who)) {
+        if identity.as_ref().is_some_and(|who| !services.credentials.is_current(services.scope_of(peer), who)) {
             // It changed while the handshake was under way.
             services.count(Occurrence::ConnectionClosed("credential_gone"));
             services.outputs.push_back(Output::Stream { connection: id, order: StreamOrder::Close });
@@ -137,6 +138,10 @@ impl Devices {
             self.handle_request(services, peer, &message, bytes);
             return;
         }
+        if services.scope_of(peer) == Scope::Bootstrap {
+            services.bootstrap_inbox.push_back(Inbound::Message { peer, message });
+            return;
+        }
         match self.tokens.get(&message.token).cloned() {
             Some(owner) if self.is_on(&owner, peer) => {
                 self.handle_owned_response(services, peer, owner, message, bytes, false);
@@ -196,8 +201,9 @@ impl Devices {
     /// Ends connections whose peer proved itself by what no longer counts.
     pub(super) fn close_unproven_streams(&mut self, services: &mut Services) {
         for address in services.streams.addresses() {
+            let scope = services.configuration.scope(address.0);
             let Some(stream) = services.streams.get_mut(address) else { continue };
-            let proven = stream.who.as_ref().is_none_or(|who| services.credentials.is_current(Scope::Server, who));
+            let proven = stream.who.as_ref().is_none_or(|who| services.credentials.is_current(scope, who));
             if !proven {
                 stream.connection.close("credential_gone", "its credential was removed or changed");
                 self.settle_stream(services, address);
@@ -248,6 +254,9 @@ impl Devices {
         tracing::debug!(peer = %address.1, reason = closed.reason, "connection closed");
         services.count(Occurrence::ConnectionClosed(closed.word));
         services.outputs.push_back(Output::Stream { connection: stream.id, order: StreamOrder::Close });
+        if services.scope_of(stream.peer) == Scope::Bootstrap {
+            services.bootstrap_inbox.push_back(Inbound::Gone { place: stream.peer.place() });
+        }
         for key in stream.devices {
             self.connection_lost(services, key, &closed.reason);
         }

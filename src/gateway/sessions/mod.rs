@@ -35,6 +35,7 @@ use super::store::StoreSequence;
 use super::streams::{Address, address_of};
 use super::vocabulary::{Authenticated, Peer, SessionId};
 use crate::instrumentation::occurrence::Occurrence;
+use crate::model::credential::Scope;
 use crate::model::time::Instant;
 use crate::protocol::dtls::connection_id::ConnectionId;
 use crate::protocol::dtls::cookie::CookieSecrets;
@@ -48,6 +49,9 @@ pub const MAX_SAVED_AT_ONCE: usize = 1_024;
 
 /// Time until the next portion.
 const SAVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a session at the bootstrap server stays of which nothing is heard: longer than a bootstrap session.
+const BOOTSTRAP_UNUSED_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What the rest of the core does next.
 #[derive(Debug)]
@@ -448,9 +452,13 @@ impl Sessions {
     }
 
     fn end_unused(&mut self, now: Instant) {
-        let sessions = &self.configuration.lwm2m.sessions;
+        let configuration = &self.configuration;
         let unused = |session: &Session| {
-            session.devices.is_empty() && now.saturating_since(session.heard_at) >= sessions.unused_timeout
+            let timeout = match configuration.scope(session.peer.listener) {
+                Scope::Server => configuration.lwm2m.sessions.unused_timeout,
+                Scope::Bootstrap => BOOTSTRAP_UNUSED_TIMEOUT,
+            };
+            session.devices.is_empty() && now.saturating_since(session.heard_at) >= timeout
         };
         let mut ending: Vec<SessionId> =
             self.table.iter().filter(|(_, session)| unused(session)).map(|(id, _)| *id).collect();

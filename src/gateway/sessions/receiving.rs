@@ -7,7 +7,6 @@ use super::{Action, Named, Pending, Sessions, address_of};
 use crate::gateway::handshakes::HandshakeOrder;
 use crate::gateway::vocabulary::{Peer, SessionId};
 use crate::instrumentation::occurrence::Occurrence;
-use crate::model::credential::Scope;
 use crate::model::time::Instant;
 use crate::protocol::dtls::connection_id::ConnectionId;
 use crate::protocol::dtls::hello::{
@@ -189,13 +188,14 @@ impl Sessions {
         pending.hello = None;
         pending.connection_id = connection_id;
         let (peer, session) = (pending.peer, pending.session);
+        let scope = self.configuration.scope(peer.listener);
         if let Some(connection_id) = connection_id {
             self.by_connection_id.insert(connection_id, Named::Pending(address));
         }
         self.actions.push_back(Action::Order(HandshakeOrder::Begin {
             peer,
             session,
-            scope: Scope::Server,
+            scope,
             hello: record,
             connection_id,
         }));

@@ -36,6 +36,7 @@ type Shaken = (Peer, Result<(SslStream<Reread>, Box<Authenticated>), Refused>);
 /// A listener and everything that came over it.
 pub(super) struct Listener {
     index: u16,
+    scope: Scope,
     socket: TcpListener,
     terms: watch::Receiver<Terms>,
     acceptor: Acceptor,
@@ -51,7 +52,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(
-        index: u16,
+        (index, scope): (u16, Scope),
         socket: TcpListener,
         terms: watch::Receiver<Terms>,
         acceptor: Acceptor,
@@ -60,6 +61,7 @@ impl Listener {
     ) -> Self {
         Self {
             index,
+            scope,
             socket,
             terms,
             acceptor,
@@ -100,9 +102,9 @@ impl Listener {
 
     fn begin(&mut self, stream: TcpStream, peer: Peer) {
         let (terms, attempts) = (self.terms.borrow().clone(), self.attempts.clone());
-        let most = self.times.most;
+        let (most, scope) = (self.times.most, self.scope);
         let abort = self.handshakes.spawn(async move {
-            let shaken = timeout(most, shake_hands(stream, terms, attempts)).await;
+            let shaken = timeout(most, shake_hands(stream, scope, terms, attempts)).await;
             (peer, shaken.unwrap_or_else(|_| Err(Refused::new("timeout", "the handshake took too long"))))
         });
         self.running.push_back(Running { id: abort.id(), since: Instant::now(), peer, abort });
@@ -122,7 +124,7 @@ impl Listener {
             }
             Ok((_, (peer, Err(refused)))) => {
                 if let Some(identity) = refused.other_key {
-                    self.attempts.try_another(&self.terms.borrow().proofs, Scope::Server, &identity);
+                    self.attempts.try_another(&self.terms.borrow().proofs, self.scope, &identity);
                 }
                 self.tell(peer, refused.failure).await
             }
@@ -176,13 +178,13 @@ impl From<ErrorStack> for Refused {
 
 async fn shake_hands(
     stream: TcpStream,
+    scope: Scope,
     terms: Terms,
     attempts: Attempts,
 ) -> Result<(SslStream<Reread>, Box<Authenticated>), Refused> {
     let (stream, hello) = read_hello(stream).await.map_err(|error| Refused::new("protocol", &error.to_string()))?;
     let raw_public_key = terms.contexts.raw_public_key.filter(|_| hello.takes_raw_public_key);
     let mut ssl = Ssl::new(&raw_public_key.unwrap_or(terms.contexts.certificate))?;
-    let scope = Scope::Server;
     let negotiation =
         Negotiation { scope, proofs: terms.proofs, attempts, offered: hello.suites, ..Negotiation::default() };
     negotiation.attach(&mut ssl)?;

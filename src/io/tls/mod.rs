@@ -34,6 +34,7 @@ use super::secure::identity::ServerIdentity;
 use super::secure::proofs::Proofs;
 use super::tcp::Acceptor;
 use crate::gateway::handshakes::HandshakeOrder;
+use crate::model::credential::Scope;
 use accept::Listener;
 
 /// Handshakes under way on a listener.
@@ -86,6 +87,16 @@ impl Contexts {
     }
 }
 
+/// A bound socket.
+pub struct TlsSocket {
+    /// Its position among all listeners.
+    pub index: u16,
+    /// Which server its peers speak to.
+    pub scope: Scope,
+    /// The socket.
+    pub socket: std::net::TcpListener,
+}
+
 /// The thread that serves all listeners of TLS. It ends when this and everything from [`Self::identity_setter`] is gone.
 pub struct TlsThread {
     orders: mpsc::Sender<Order>,
@@ -94,12 +105,12 @@ pub struct TlsThread {
 }
 
 impl TlsThread {
-    /// Starts it with bound sockets and their positions among all listeners.
+    /// Starts it with bound sockets.
     ///
     /// # Errors
     /// If the system gives no thread, or the identity cannot be used.
     pub fn start(
-        sockets: Vec<(u16, std::net::TcpListener)>,
+        sockets: Vec<TlsSocket>,
         identity: &ServerIdentity,
         acceptor: &Acceptor,
         inputs: &InputSender,
@@ -108,7 +119,7 @@ impl TlsThread {
     }
 
     fn start_with(
-        sockets: Vec<(u16, std::net::TcpListener)>,
+        sockets: Vec<TlsSocket>,
         identity: &ServerIdentity,
         acceptor: &Acceptor,
         inputs: &InputSender,
@@ -157,7 +168,7 @@ impl TlsThread {
 }
 
 async fn run(
-    sockets: Vec<(u16, std::net::TcpListener)>,
+    sockets: Vec<TlsSocket>,
     terms: Terms,
     mut orders: mpsc::Receiver<Order>,
     acceptor: Acceptor,
@@ -166,9 +177,10 @@ async fn run(
 ) -> io::Result<()> {
     let (terms, changes) = watch::channel(terms);
     let mut listeners = JoinSet::new();
-    for (index, socket) in sockets {
+    for TlsSocket { index, scope, socket } in sockets {
         let socket = TcpListener::from_std(socket)?;
-        let listener = Listener::new(index, socket, changes.clone(), acceptor.clone(), inputs.clone(), times);
+        let place = (index, scope);
+        let listener = Listener::new(place, socket, changes.clone(), acceptor.clone(), inputs.clone(), times);
         listeners.spawn(listener.run());
     }
     while let Some(order) = orders.recv().await {

@@ -70,7 +70,14 @@ impl Bench {
         let socket = connections.bind("tls", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let first = identity_trusting(folder.path(), "first", trust);
-        let tls = TlsThread::start_with(vec![(7, socket)], &first, &connections.acceptor(), &sender, times).unwrap();
+        let tls = TlsThread::start_with(
+            vec![TlsSocket { index: 7, scope: Scope::Server, socket }],
+            &first,
+            &connections.acceptor(),
+            &sender,
+            times,
+        )
+        .unwrap();
         Self { connections, tls, inputs, folder }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod binding;
+pub mod bootstrap;
 pub mod execute_arguments;
 pub mod link_format;
 pub mod object_list;

@@ -1,0 +1,150 @@
+//! One bootstrap session: where it stands, and what is still to be done.
+//!
+//! ```text
+//!            ┌─ Approval ─┐
+//! request ───┴────────────┴─▶ Making ─▶ Storing ─▶ Asking ─▶ Steps ─▶ Telling ─▶ Finishing ─▶ over
+//!                              keys     durable    Discover  Delete,   others      │
+//!                                                      ▲     Write,   know it      │ 4.06, once
+//!                                                      └──── Read ◀────────────────┘
+//! ```
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::log::SessionLog;
+use super::orders::OrderId;
+use super::plan::{OwnServer, Plan, Write};
+use crate::gateway::dispatch::attempt::Request;
+use crate::gateway::transfer::{Receiving, Sending};
+use crate::gateway::vocabulary::Peer;
+use crate::model::bootstrap::{DeviceEntry, ServerAccount};
+use crate::model::endpoint::Endpoint;
+use crate::model::path::Path;
+use crate::model::time::Instant;
+use crate::model::version::Version;
+use crate::protocol::coap::exchange::Exchange;
+use crate::protocol::coap::message::Message;
+use crate::protocol::content::ContentFormat;
+use crate::protocol::lwm2m::bootstrap::Found;
+
+/// Something that a session does with its device.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Task {
+    /// Bootstrap-Discover.
+    Discover,
+    /// Bootstrap-Delete; `asked_for`: the entry names it, so that a refusal counts.
+    Delete { path: Path, asked_for: bool },
+    /// Bootstrap-Write.
+    Write(Write),
+    /// Bootstrap-Read of an object.
+    Read(u16),
+    /// Bootstrap-Finish.
+    Finish,
+}
+
+impl Task {
+    /// The word of logs.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Discover => "discover",
+            Self::Delete { .. } => "delete",
+            Self::Write(_) => "write",
+            Self::Read(_) => "read",
+            Self::Finish => "finish",
+        }
+    }
+
+    /// The path of logs.
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Discover => "/".to_owned(),
+            Self::Delete { path, .. } => path.to_string(),
+            Self::Write(write) => write.path.to_string(),
+            Self::Read(object) => Path::object(*object).to_string(),
+            Self::Finish => String::new(),
+        }
+    }
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// An operator has to let the device in, until then.
+    Approval { until: Instant },
+    /// Key pairs are being made.
+    Making,
+    /// What was made is not durable yet.
+    Storing,
+    /// Tasks are carried out.
+    Steps,
+    /// Others have to know the device.
+    Telling(BTreeSet<OrderId>),
+    /// What they and this gateway have to know is not durable yet.
+    Confirming,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) exchange: Exchange,
+    pub(super) task: Task,
+    pub(super) request: Request,
+    pub(super) sending: Option<Sending>,
+    pub(super) receiving: Option<Receiving>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) endpoint: Endpoint,
+    pub(super) peer: Peer,
+    /// `None` while the device is not let in.
+    pub(super) entry: Option<Arc<DeviceEntry>>,
+    pub(super) accounts: Vec<(String, Arc<ServerAccount>)>,
+    pub(super) stage: Stage,
+    pub(super) own: OwnServer,
+    /// What the device prefers.
+    pub(super) preferred: Option<ContentFormat>,
+    /// What it refused.
+    pub(super) refused_formats: Vec<ContentFormat>,
+    /// What it has, less what was deleted; `None`: it did not say.
+    pub(super) found: Option<Found>,
+    /// Its version, as far as it is known.
+    pub(super) version: Option<Version>,
+    /// Whether the entry's deletes are done.
+    pub(super) planned: bool,
+    pub(super) plan: Plan,
+    pub(super) tasks: VecDeque<Task>,
+    pub(super) active: Option<Active>,
+    /// Whether others were told.
+    pub(super) told: bool,
+    /// Whether a refused Finish was repaired.
+    pub(super) repaired: bool,
+    pub(super) next_message_id: u16,
+    /// When the device was heard last.
+    pub(super) heard_at: Instant,
+    pub(super) scheduled: Option<Instant>,
+    /// The request for a pack that is to be answered.
+    pub(super) pack: Option<Box<Message>>,
+    /// What happened.
+    pub(super) log: SessionLog,
+}
+
+impl Session {
+    /// The format of writes: what the entry says, else what the device prefers, else what its version has. One that it
+    /// refused gives way to the next.
+    pub(super) fn format(&self) -> Option<ContentFormat> {
+        let since_1_1 = self.version.is_some_and(|version| version >= Version::V1_1);
+        let by_version: &[ContentFormat] = if since_1_1 {
+            &[ContentFormat::SENML_CBOR, ContentFormat::TLV, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR]
+        } else {
+            &[ContentFormat::TLV, ContentFormat::OMA_JSON, ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON]
+        };
+        let of_entry = self.entry.as_ref().and_then(|entry| entry.format).map(ContentFormat);
+        if let Some(format) = of_entry {
+            return (!self.refused_formats.contains(&format)).then_some(format);
+        }
+        let candidates = self.preferred.into_iter().chain(by_version.iter().copied());
+        candidates.into_iter().find(|format| !self.refused_formats.contains(format))
+    }
+}

@@ -1,0 +1,1 @@
+//! Sessions of scripted devices against the whole core.
