@@ -12,6 +12,7 @@ pub mod ddf;
 pub mod endpoint;
 pub mod event;
 pub mod message;
+pub mod nearest;
 pub mod object;
 pub mod path;
 pub mod report;

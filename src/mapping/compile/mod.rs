@@ -18,6 +18,7 @@ use super::pattern::PathPattern;
 use super::plan::{Plan, PlanFile};
 use super::problem::{Compiled, MappingFile, Problem, Severity};
 use super::rule::{Action, Rule};
+use crate::model::nearest::nearest;
 use crate::model::object::ObjectModel;
 
 /// Name of the built-in default mapping in messages.
@@ -178,7 +179,7 @@ fn refuse(root: &Section<'_>, keys: &'static SectionKeys, diagnostics: &mut Diag
 
 /// A known word or an error with the nearest or all of them.
 fn unknown_word(word: &str, known: &[&str]) -> String {
-    match file::nearest::nearest(word, known.iter().copied()) {
+    match nearest(word, known.iter().copied()) {
         Some(known) => format!("did you mean \"{known}\"?"),
         None => format!("one of: {}", joined(known.iter().copied())),
     }

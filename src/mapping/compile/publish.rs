@@ -1,13 +1,13 @@
 //! `[[publish]]`.
 
 use super::{Context, pattern};
-use crate::mapping::file::nearest::nearest;
 use crate::mapping::file::section::to_json;
 use crate::mapping::file::{Diagnostics, Section};
 use crate::mapping::json_template::{JsonTemplate, placeholders};
 use crate::mapping::publish::PublishRule;
 use crate::mapping::template::{PATH_PLACEHOLDERS, Part, split};
 use crate::model::message::QualityOfService;
+use crate::model::nearest::nearest;
 
 /// Placeholders beside those of paths and devices that some source has.
 const FIELDS: [&str; 19] = [

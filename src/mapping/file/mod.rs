@@ -5,7 +5,6 @@
 
 pub(super) mod diagnostics;
 pub(super) mod keys;
-pub(super) mod nearest;
 pub(super) mod section;
 
 use toml::Spanned;

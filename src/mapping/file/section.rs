@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::Diagnostics;
 use super::keys::{SectionKeys, Shape};
-use super::nearest::nearest;
+use crate::model::nearest::nearest;
 use crate::model::units::parse_duration;
 
 /// A value with the byte offset where it stands.

@@ -4,7 +4,8 @@
 const MAX_CHARS: usize = 40;
 
 /// The candidate that differs least from `word`, if it is close enough to be meant.
-pub(in crate::mapping) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.chars().count() > MAX_CHARS {
         return None;
     }
