@@ -70,15 +70,12 @@ impl Template {
                 ("{serial}", Some(values.serial())),
                 ("{host}", values.host),
             ];
-            match known.into_iter().find(|(variable, _)| from.starts_with(variable)) {
-                Some((variable, value)) => {
-                    filled.push_str(value?);
-                    rest = from.get(variable.len()..).unwrap_or_default();
-                }
-                None => {
-                    filled.push('{');
-                    rest = from.get(1..).unwrap_or_default();
-                }
+            if let Some((variable, value)) = known.into_iter().find(|(variable, _)| from.starts_with(variable)) {
+                filled.push_str(value?);
+                rest = from.get(variable.len()..).unwrap_or_default();
+            } else {
+                filled.push('{');
+                rest = from.get(1..).unwrap_or_default();
             }
         }
         filled.push_str(rest);
