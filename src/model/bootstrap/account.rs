@@ -241,7 +241,8 @@ pub struct ServerAccount {
     pub security: Security,
     /// Server name indication (/0/x/14, since 1.1).
     pub sni: Option<String>,
-    /// Matching type of certificates (/0/x/13, since 1.1), 0, 1 or 3.
+    /// How a device holds the server's key or certificate (/0/x/13, since 1.1): 0 as it is, 1 its SHA-256, 2 its SHA-384,
+    /// 3 its SHA-512. The account holds it as it is.
     pub matching_type: Option<u8>,
     /// /0/x/11, seconds.
     pub client_hold_off_time_secs: Option<u32>,

@@ -1,9 +1,27 @@
 //! Server accounts and device entries as JSON, as the HTTP API, the configuration and the store have them.
+//!
+//! ```text
+//! JSON ──fields──▶ keys, addresses ──▶ ServerAccount, DeviceEntry      all problems at once, or the whole
+//! ServerAccount, DeviceEntry ──▶ JSON                                  with secrets for the store, without for people
+//! ```
+//!
+//! What is shown with its secrets reads back as the same. No problem holds a secret: it names the field and what is
+//! wanted, never what stood there.
 
-use serde_json::Value as Json;
+mod accounts;
+mod addresses;
+mod entries;
+mod fields;
+mod keys;
+mod provisioning;
+mod security;
+mod showing;
+#[cfg(test)]
+mod tests;
 
-use crate::model::bootstrap::{DeviceEntry, ServerAccount};
-use crate::model::object::ObjectModel;
+pub use accounts::parse_account;
+pub use entries::{FORMATS, parse_entry};
+pub use showing::{account_json, entry_json};
 
 /// Something that is wrong with an account or entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,34 +41,5 @@ pub enum Secrets {
     Hidden,
 }
 
-/// Reads a server account.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn parse_account(body: &Json) -> Result<ServerAccount, Vec<Problem>> {
-    let _ = body;
-    todo!()
-}
-
-/// Reads a device entry; paths may have the names of the object model.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn parse_entry(body: &Json, model: &ObjectModel) -> Result<DeviceEntry, Vec<Problem>> {
-    let _ = (body, model);
-    todo!()
-}
-
-/// A server account; with [`Secrets::Shown`] it reads back as the same.
-#[must_use]
-pub fn account_json(account: &ServerAccount, secrets: Secrets) -> Json {
-    let _ = (account, secrets);
-    todo!()
-}
-
-/// A device entry; with [`Secrets::Shown`] it reads back as the same.
-#[must_use]
-pub fn entry_json(entry: &DeviceEntry, secrets: Secrets) -> Json {
-    let _ = (entry, secrets);
-    todo!()
-}
+/// Objects whose values are secret: Security, OSCORE and COSE.
+const SECRET_OBJECTS: [u16; 3] = [0, 21, 23];
