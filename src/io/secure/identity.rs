@@ -237,7 +237,11 @@ pub fn raw_public_key(pem: &NamedPem) -> Result<PKey<Private>, String> {
     Err(format!("{}: raw public keys need a key on a curve: make one by {make}", pem.name))
 }
 
-fn private_key(pem: &NamedPem) -> Result<PKey<Private>, String> {
+/// A private key that is strong enough.
+///
+/// # Errors
+/// If the text holds none that can be read without a passphrase.
+pub fn private_key(pem: &NamedPem) -> Result<PKey<Private>, String> {
     let name = &pem.name;
     let text = pem.pem.expose();
     let encrypted = text.windows(b"ENCRYPTED".len()).any(|part| part == b"ENCRYPTED");
