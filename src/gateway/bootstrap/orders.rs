@@ -104,7 +104,8 @@ pub enum BootstrapInput {
 pub struct Made {
     /// The pairs, in the order of the wishes.
     pub pairs: Vec<KeyPair>,
-    /// This gateway's raw public key: SubjectPublicKeyInfo, DER.
+    /// This gateway's raw public key: SubjectPublicKeyInfo, DER. Empty: it has none, since its certificate has an RSA key
+    /// and no other key is configured.
     pub server_public_key: Arc<[u8]>,
     /// This gateway's certificate, DER.
     pub server_certificate: Arc<[u8]>,
