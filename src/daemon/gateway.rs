@@ -19,6 +19,7 @@ use crate::gateway::store::SecretKind;
 use crate::gateway::vocabulary::{Input, SinkIndex};
 use crate::instrumentation::metrics::Metrics;
 use crate::io::InputSender;
+use crate::io::bootstrap::BootstrapThread;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::dtls::HandshakeThread;
 use crate::io::files;
@@ -84,7 +85,10 @@ impl Gateway {
         for warning in settings.warnings(has_credentials) {
             tracing::warn!("{} ({})", warning.message, warning.hint);
         }
-        let mut identity = if settings.is_secure() { Some(IdentityKeeper::start(settings)?) } else { None };
+        // Devices are told who the gateway is when they bootstrap, also where the gateway itself listens to plain CoAP.
+        let needs_identity = settings.is_secure() || settings.bootstrap.is_some();
+        let mut identity = if needs_identity { Some(IdentityKeeper::start(settings)?) } else { None };
+        let bootstrap = start_bootstrap(settings, identity.as_mut(), &inputs)?;
         let handshakes = start_handshakes(settings, identity.as_mut(), &inputs)?;
         let Listening { udp: listeners, tcp, tls: tls_sockets } = listen_all(settings, &inputs)?;
         let tls = start_tls(tls_sockets, identity.as_mut(), &tcp, &inputs)?;
@@ -155,6 +159,7 @@ impl Gateway {
             handshakes,
             tcp,
             tls,
+            bootstrap,
             store,
             sink_names: settings.sinks.iter().map(|sink| sink.core.name.clone()).collect(),
             sinks: ports,
@@ -222,6 +227,20 @@ fn start_handshakes(
     let first_timeout = settings.lwm2m.security.first_retransmission;
     let thread = HandshakeThread::start(identity.identity().clone(), first_timeout, inputs.clone())
         .map_err(|error| format!("the thread of DTLS handshakes: {error}"))?;
+    identity.subscribe(thread.identity_setter());
+    Ok(Some(thread))
+}
+
+/// The thread that makes keys for devices and tells other servers of them, if there is a bootstrap server.
+fn start_bootstrap(
+    settings: &Settings,
+    identity: Option<&mut IdentityKeeper>,
+    inputs: &InputSender,
+) -> Result<Option<BootstrapThread>, String> {
+    let Some(identity) = identity.filter(|_| settings.bootstrap.is_some()) else { return Ok(None) };
+    let folder = settings.gateway.data_dir.clone();
+    let thread = BootstrapThread::start(folder, identity.identity(), inputs.clone())
+        .map_err(|error| format!("the thread of the bootstrap server: {error}"))?;
     identity.subscribe(thread.identity_setter());
     Ok(Some(thread))
 }

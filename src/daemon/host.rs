@@ -19,6 +19,7 @@ use crate::gateway::store::{SinkName, StoreBatch};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, RequestId, ShellWork, SinkIndex, SinkInput, TaskId};
 use crate::instrumentation::metrics::Metrics;
 use crate::instrumentation::occurrence::Occurrence;
+use crate::io::bootstrap::{self, BootstrapThread};
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::dtls::HandshakeThread;
 use crate::io::files::resident_bytes;
@@ -69,6 +70,8 @@ pub struct Host {
     pub tcp: TcpConnections,
     /// Connections over TLS, if there are such listeners; their orders go through `tcp`.
     pub tls: Option<TlsThread>,
+    /// Keys for devices, and other servers that have to know them, if there is a bootstrap server.
+    pub bootstrap: Option<BootstrapThread>,
     /// The store.
     pub store: StoreHandle,
     /// Sinks, in the order of the configuration.
@@ -223,7 +226,11 @@ impl Host {
                     }
                     turn.events.push(StreamEvent::Value { endpoint, path, key, value, ts });
                 }
-                Output::Bootstrap(_) | Output::BootstrapNews(_) => {}
+                Output::Bootstrap(order) => turn.late.extend(match &self.bootstrap {
+                    Some(bootstrap) => bootstrap.order(order),
+                    None => Some(bootstrap::refused(&order, "the bootstrap server is off")),
+                }),
+                Output::BootstrapNews(_) => {}
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
                 Output::Registration { kind, registration } => {
                     let event = leshan::Event::of_registration(kind, &registration);

@@ -5,6 +5,7 @@
 //! holds; what it has to do comes over a bounded channel of its own.
 
 pub mod address;
+pub mod bootstrap;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod files;
 pub mod fleet;
 pub mod http;
 pub mod mqtt;
+pub mod provisioning;
 pub mod secure;
 pub mod store;
 mod stream_fleet;

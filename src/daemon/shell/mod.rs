@@ -106,7 +106,7 @@ impl From<Result<Json, CommandError>> for Done {
 
 struct Shell {
     settings: Settings,
-    /// `None`: no secure transport is served.
+    /// `None`: there is neither a secure transport nor a bootstrap server.
     identity: Option<IdentityKeeper>,
     log: LogControl,
     /// When the log is filtered as configured again.

@@ -45,7 +45,10 @@ fn verifies(authority: &Authority, certificate: &X509, purpose: X509PurposeId, u
     store.set_param(&parameters).unwrap();
     let store = store.build();
     let chain = Stack::new().unwrap();
-    X509StoreContext::new().unwrap().init(&store, certificate, &chain, |context| context.verify_cert()).unwrap()
+    X509StoreContext::new()
+        .unwrap()
+        .init(&store, certificate, &chain, openssl::x509::X509StoreContextRef::verify_cert)
+        .unwrap()
 }
 
 #[test]
