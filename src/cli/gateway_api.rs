@@ -8,7 +8,8 @@ use super::arguments::GatewayArguments;
 use super::{Ending, Terminal};
 use crate::config::{HttpSettings, ReadError, Sources, load};
 use crate::gateway::configuration::Role;
-use crate::io::http::api_client::{ApiClient, ApiResponse, ServerSentEvent, Trust};
+use crate::io::http::api_client::{ApiClient, ApiResponse, ServerSentEvent};
+use crate::io::http_client::{Place, Remote, Trust};
 
 /// Why the gateway gave no answer, and whether a file or the command line is to blame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,28 +97,10 @@ pub(super) fn refused(status: u16, json: &Value) -> NoAnswer {
 
 fn of_url(url: &str, arguments: &GatewayArguments, sources: &Sources<'_>) -> Result<ApiClient, NoAnswer> {
     let wrong = || NoAnswer::Wrong(format!("error: '{}' is no URL such as http://127.0.0.1:8080", without_user(url)));
-    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-    let (trust, default_port) = match scheme {
-        "http" => (Trust::Plain, 80),
-        "https" => (Trust::Authorities(authorities(arguments, sources)?), 443),
-        _ => return Err(wrong()),
-    };
-    let place = rest.strip_suffix('/').unwrap_or(rest);
-    if place.contains(['/', '@', '?', '#']) {
-        return Err(wrong());
-    }
-    let (host, port) = match place.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, after) = bracketed.split_once(']').ok_or_else(wrong)?;
-            (host, after.strip_prefix(':'))
-        }
-        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port.map_or(Ok(default_port), str::parse).map_err(|_| wrong())?;
-    if host.is_empty() {
-        return Err(wrong());
-    }
-    Ok(ApiClient { host: host.to_owned(), port, trust, token: None })
+    let place = Place::parse(url).filter(|place| place.path.is_empty()).ok_or_else(wrong)?;
+    let trust = if place.is_secure { Trust::Authorities(authorities(arguments, sources)?) } else { Trust::Plain };
+    let remote = Remote { host: place.host.to_owned(), port: place.port, trust };
+    Ok(ApiClient { remote, token: None })
 }
 
 /// A URL as it may be shown: whoever wrote a password into it did so by mistake.
@@ -164,7 +147,7 @@ fn of_configuration(arguments: &GatewayArguments, sources: &Sources<'_>) -> Resu
     // Who may read the configuration may do everything anyway.
     let strongest = tokens.iter().max_by_key(|token: &&crate::config::HttpToken| -> Role { token.role });
     let token = strongest.map(|token| token.secret.expose().to_owned());
-    Ok(ApiClient { host, port: address.port(), trust, token })
+    Ok(ApiClient { remote: Remote { host, port: address.port(), trust }, token })
 }
 
 /// A name as one segment of a path.

@@ -15,6 +15,7 @@ mod dtls_handshake;
 pub mod files;
 pub mod fleet;
 pub mod http;
+pub mod http_client;
 pub mod mqtt;
 pub mod provisioning;
 pub mod secure;

@@ -3,19 +3,13 @@
 //! Blocking on the outside: each call runs on a small runtime of its own.
 
 use std::io;
-use std::net::IpAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::header;
-use hyper_util::rt::TokioIo;
-use openssl::hash::MessageDigest;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use openssl::x509::X509;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use hyper::header::{self, HeaderValue};
+
+use crate::io::http_client::{Remote, Times};
 
 /// Longest body taken.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -23,32 +17,14 @@ const MAX_BODY_BYTES: usize = 16 << 20;
 /// Longest line of a stream.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// How long connecting and the handshake may take.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-
-/// Longer than the server takes for any answer, a waiting command included.
-const ANSWER_TIME: Duration = Duration::from_secs(150);
-
-/// How a server proves who it is.
-#[derive(Clone)]
-pub enum Trust {
-    /// By nothing: plain HTTP.
-    Plain,
-    /// By a certificate of an authority that this system trusts, or of these (PEM).
-    Authorities(Option<Vec<u8>>),
-    /// By exactly this certificate: it is known from the gateway's own configuration.
-    Exactly(Box<X509>),
-}
+/// An answer takes longer than any that the server gives, a waiting command included.
+const TIMES: Times = Times { connect: Duration::from_secs(10), answer: Duration::from_secs(150) };
 
 /// Where the API is, and what the caller proves itself by.
 #[derive(Clone)]
 pub struct ApiClient {
-    /// Name or address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Who is believed.
-    pub trust: Trust,
+    /// Where it is.
+    pub remote: Remote,
     /// For the header `Authorization`.
     pub token: Option<String>,
 }
@@ -71,22 +47,10 @@ pub struct ServerSentEvent {
     pub data: String,
 }
 
-trait Connection: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
-
 impl ApiClient {
     /// Its URL, for messages.
     pub fn url(&self) -> String {
-        let scheme = if matches!(self.trust, Trust::Plain) { "http" } else { "https" };
-        format!("{scheme}://{}", self.authority())
-    }
-
-    fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        self.remote.url()
     }
 
     /// Sends one request and takes its response.
@@ -96,14 +60,8 @@ impl ApiClient {
     pub fn request(&self, method: &str, path: &str, body: Option<&str>) -> io::Result<ApiResponse> {
         block_on(async {
             let request = self.prepared(method, path, body)?;
-            self.exchange(request, async |response| {
-                let status = response.status().as_u16();
-                let body = http_body_util::Limited::new(response.into_body(), MAX_BODY_BYTES);
-                let body = tokio::time::timeout(ANSWER_TIME, body.collect()).await.map_err(|_| silent())?;
-                let body = body.map_err(io::Error::other)?.to_bytes();
-                Ok(ApiResponse { status, body: String::from_utf8_lossy(&body).into_owned() })
-            })
-            .await
+            let response = self.remote.ask(request, TIMES, MAX_BODY_BYTES).await?;
+            Ok(ApiResponse { status: response.status, body: String::from_utf8_lossy(&response.body).into_owned() })
         })
     }
 
@@ -114,124 +72,45 @@ impl ApiClient {
     pub fn follow(&self, path: &str, take: &mut dyn FnMut(ServerSentEvent) -> bool) -> io::Result<Option<ApiResponse>> {
         block_on(async {
             let request = self.prepared("GET", path, None)?;
-            self.exchange(request, async |response| {
-                let status = response.status().as_u16();
-                let mut body = response.into_body();
-                if status != 200 {
-                    let body = http_body_util::Limited::new(body, MAX_BODY_BYTES).collect().await;
-                    let body = body.map_err(io::Error::other)?.to_bytes();
-                    return Ok(Some(ApiResponse { status, body: String::from_utf8_lossy(&body).into_owned() }));
-                }
-                let mut lines = Lines::default();
-                while let Some(frame) = body.frame().await {
-                    let frame = frame.map_err(io::Error::other)?;
-                    let Ok(data) = frame.into_data() else { continue };
-                    for event in lines.take(&data)? {
-                        if !take(event) {
-                            return Ok(None);
+            self.remote
+                .exchange(request, TIMES, async |response| {
+                    let status = response.status().as_u16();
+                    let mut body = response.into_body();
+                    if status != 200 {
+                        let body = http_body_util::Limited::new(body, MAX_BODY_BYTES).collect().await;
+                        let body = body.map_err(io::Error::other)?.to_bytes();
+                        return Ok(Some(ApiResponse { status, body: String::from_utf8_lossy(&body).into_owned() }));
+                    }
+                    let mut lines = Lines::default();
+                    while let Some(frame) = body.frame().await {
+                        let frame = frame.map_err(io::Error::other)?;
+                        let Ok(data) = frame.into_data() else { continue };
+                        for event in lines.take(&data)? {
+                            if !take(event) {
+                                return Ok(None);
+                            }
                         }
                     }
-                }
-                Ok(None)
-            })
-            .await
+                    Ok(None)
+                })
+                .await
         })
     }
 
     fn prepared(&self, method: &str, path: &str, body: Option<&str>) -> io::Result<hyper::Request<Full<Bytes>>> {
-        let mut request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, self.authority())
-            .header(header::CONNECTION, "close");
+        let mut headers = Vec::new();
         if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
         }
         if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidInput, "the token has characters that none can have")
+            })?;
+            value.set_sensitive(true);
+            headers.push((header::AUTHORIZATION, value));
         }
-        let body = Full::new(Bytes::copy_from_slice(body.unwrap_or_default().as_bytes()));
-        request.body(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))
+        self.remote.request(method, path, &headers, body.unwrap_or_default().as_bytes())
     }
-
-    async fn exchange<T>(
-        &self,
-        request: hyper::Request<Full<Bytes>>,
-        read: impl AsyncFnOnce(hyper::Response<hyper::body::Incoming>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let stream = tokio::time::timeout(CONNECT_TIME, self.connect()).await.map_err(|_| silent())??;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let work = async {
-            let response = tokio::time::timeout(ANSWER_TIME, sender.send_request(request)).await;
-            let response = response.map_err(|_| silent())?.map_err(io::Error::other)?;
-            read(response).await
-        };
-        tokio::pin!(work, connection);
-        let mut open = true;
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                // It drives what is read; when it is over, what has arrived is still read.
-                _ = &mut connection, if open => open = false,
-            }
-        }
-    }
-
-    async fn connect(&self) -> io::Result<Box<dyn Connection>> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        let connector = match &self.trust {
-            Trust::Plain => return Ok(Box::new(stream)),
-            Trust::Authorities(certificates) => believing_authorities(certificates.as_deref())?,
-            Trust::Exactly(certificate) => believing_only(certificate)?,
-        };
-        let mut configured = connector.configure()?;
-        if matches!(self.trust, Trust::Exactly(_)) {
-            configured.set_verify_hostname(false);
-        }
-        if self.host.parse::<IpAddr>().is_ok() {
-            configured.set_use_server_name_indication(false);
-        }
-        let mut stream = tokio_openssl::SslStream::new(configured.into_ssl(&self.host)?, stream)?;
-        Pin::new(&mut stream).connect().await.map_err(io::Error::other)?;
-        Ok(Box::new(stream))
-    }
-}
-
-/// Believes the system's authorities, or only those given.
-fn believing_authorities(certificates: Option<&[u8]>) -> io::Result<SslConnector> {
-    let mut connector = SslConnector::builder(SslMethod::tls_client())?;
-    let Some(certificates) = certificates else {
-        let found = openssl_probe::probe();
-        if let Some(file) = found.cert_file {
-            connector.load_verify_locations(Some(&file), None)?;
-        }
-        return Ok(connector.build());
-    };
-    let mut store = openssl::x509::store::X509StoreBuilder::new()?;
-    for certificate in X509::stack_from_pem(certificates)? {
-        store.add_cert(certificate)?;
-    }
-    connector.set_verify_cert_store(store.build())?;
-    Ok(connector.build())
-}
-
-/// Believes one certificate, whoever signed it and whatever name it has.
-fn believing_only(certificate: &X509) -> io::Result<SslConnector> {
-    let known = certificate.digest(MessageDigest::sha256())?.to_vec();
-    let mut connector = SslConnector::builder(SslMethod::tls_client())?;
-    connector.set_verify_callback(SslVerifyMode::PEER, move |_, context| {
-        if context.error_depth() > 0 {
-            return true;
-        }
-        let shown = context.current_cert().and_then(|shown| shown.digest(MessageDigest::sha256()).ok());
-        shown.is_some_and(|shown| *shown == *known)
-    });
-    Ok(connector.build())
-}
-
-fn silent() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "it does not answer")
 }
 
 fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -295,11 +174,5 @@ mod tests {
         }
         let mut lines = Lines::default();
         assert!(lines.take(&vec![b'x'; MAX_LINE_BYTES + 1]).is_err());
-    }
-
-    #[test]
-    fn addresses_of_ipv6_stand_in_brackets() {
-        let client = ApiClient { host: "::1".to_owned(), port: 8080, trust: Trust::Authorities(None), token: None };
-        assert_eq!(client.url(), "https://[::1]:8080");
     }
 }

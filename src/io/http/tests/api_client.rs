@@ -9,8 +9,9 @@ use super::access::self_signed;
 use super::{loopback, start_configured};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, Query};
-use crate::io::http::api_client::{ApiClient, Trust};
+use crate::io::http::api_client::ApiClient;
 use crate::io::http::{HttpConfiguration, HttpServer, Tls, Token, TraceLine, TraceSender};
+use crate::io::http_client::{Remote, Trust};
 use crate::model::endpoint::Endpoint;
 
 fn start(configuration: HttpConfiguration) -> (HttpServer, SocketAddr) {
@@ -25,7 +26,8 @@ fn start(configuration: HttpConfiguration) -> (HttpServer, SocketAddr) {
 }
 
 fn client(address: SocketAddr, trust: Trust, token: Option<&str>) -> ApiClient {
-    ApiClient { host: address.ip().to_string(), port: address.port(), trust, token: token.map(str::to_owned) }
+    let remote = Remote { host: address.ip().to_string(), port: address.port(), trust };
+    ApiClient { remote, token: token.map(str::to_owned) }
 }
 
 #[test]
