@@ -4,7 +4,9 @@
 //! [`script`] says how it behaves, [`tree`] what it holds, [`network`] loses, delays and doubles datagrams between
 //! clients and a server. Nothing here knows a socket or a clock; the same seed gives the same run.
 
+pub mod account;
 pub mod attribute_table;
+pub mod bootstrap_script;
 pub mod broker;
 mod chance;
 pub mod device;

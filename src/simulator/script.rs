@@ -12,6 +12,7 @@ use crate::protocol::coap::block::Block;
 use crate::protocol::coap::message::Code;
 use crate::protocol::content::ContentFormat;
 
+use super::bootstrap_script::BootstrapScript;
 use super::tree::ObjectTree;
 
 /// Parameters of the CoAP message layer (RFC 7252 section 4.8).
@@ -150,6 +151,8 @@ pub struct DeviceScript {
     /// What happens to a larger first block of a write: refused with 4.13 and the size to use, or taken with the size
     /// to use from then on.
     pub refuses_larger_blocks: bool,
+    /// How it bootstraps; `None`: it knows its server from the start, and its host knows where that is.
+    pub bootstrap: Option<BootstrapScript>,
     /// Faults.
     pub misbehaviour: Misbehaviour,
     /// Values that drift.
@@ -190,6 +193,7 @@ impl DeviceScript {
             max_body_bytes: 1024 * 1024,
             block_size_exponent: Block::MAX_SIZE_EXPONENT,
             refuses_larger_blocks: false,
+            bootstrap: None,
             misbehaviour: Misbehaviour::default(),
             walks: Vec::new(),
         }

@@ -142,6 +142,24 @@ impl ObjectTree {
         self.creatable.contains(&object)
     }
 
+    /// All object instances, in order.
+    pub fn instances(&self) -> impl Iterator<Item = Path> {
+        self.instances.iter().copied()
+    }
+
+    /// The ids of the instances of one object, in order.
+    pub fn instances_of(&self, object: u16) -> impl Iterator<Item = u16> {
+        let object = Path::object(object);
+        let from = self.instances.range(object..);
+        from.take_while(move |instance| object.contains(instance)).filter_map(Path::instance_id)
+    }
+
+    /// The version of an object, where it was stated.
+    #[must_use]
+    pub fn version(&self, object: u16) -> Option<Version> {
+        self.versions.get(&object).copied()
+    }
+
     /// The lowest instance id of an object that is free; `None` if all are taken.
     #[must_use]
     pub fn free_instance(&self, object: u16) -> Option<u16> {

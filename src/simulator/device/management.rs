@@ -50,6 +50,9 @@ impl SimulatedDevice {
             self.transmit(now, acknowledgement);
             return;
         }
+        if self.loses_power(now) {
+            return;
+        }
         let Some(mut answer) = self.serve(now, request) else { return };
         self.distort(&mut answer);
         self.emit(DeviceEvent::Answered { method: request.code, code: answer.code });
@@ -92,6 +95,9 @@ impl SimulatedDevice {
             Assembled::Whole(body) => body,
             Assembled::Answer(code) => return Some(self.with_block1(coded(request, code), request)),
         };
+        if self.is_bootstrapping() {
+            return self.serve_bootstrap(now, request, &body);
+        }
         let Some(query) = request.uri_query() else { return Some(coded(request, Code::BAD_REQUEST)) };
         let Some(path) = self.requested_path(request) else { return Some(coded(request, Code::NOT_FOUND)) };
         if path.object_id().is_some_and(is_protected) {
@@ -121,7 +127,7 @@ impl SimulatedDevice {
     }
 
     /// The path below the alternate root; `None` if the segments are no identifiers.
-    fn requested_path(&self, request: &Message) -> Option<Path> {
+    pub(super) fn requested_path(&self, request: &Message) -> Option<Path> {
         let segments = request.uri_path();
         if segments.is_empty() {
             return Some(Path::ROOT);
@@ -301,9 +307,13 @@ impl SimulatedDevice {
             (Some(1), Some(8)) => self.push_update(now, Vec::new(), false),
             (Some(1), Some(4)) => self.disable(path),
             (Some(1), Some(9)) => {
-                // There is no bootstrap server here: the accounts stay as they are, and the device begins anew.
                 self.emit(DeviceEvent::BootstrapTriggered);
-                self.restart_at = Some(now + REBOOT_TIME);
+                if self.script.bootstrap.is_some() {
+                    self.bootstrap_after(now, REBOOT_TIME);
+                } else {
+                    // There is no bootstrap server: the accounts stay as they are, and the device begins anew.
+                    self.restart_at = Some(now + REBOOT_TIME);
+                }
             }
             (Some(3), Some(4)) => self.restart_at = Some(now + REBOOT_TIME),
             _ => {}
@@ -375,7 +385,7 @@ impl SimulatedDevice {
     }
 
     /// Confirms the block that the request carried, and says which size is welcome.
-    fn with_block1(&self, mut answer: Answer, request: &Message) -> Answer {
+    pub(super) fn with_block1(&self, mut answer: Answer, request: &Message) -> Answer {
         let welcome = self.script.block_size_exponent;
         match request.block(OptionNumber::BLOCK1) {
             Ok(Some(block)) => {

@@ -7,7 +7,7 @@
 //! [`next_deadline`](SimulatedDevice::next_deadline).
 //!
 //! # Parts
-//! `registration` holds what the device asks of the server (Register, Update, De-register, Send; Core TS 1.2.2
+//! `bootstrap` is the session with a bootstrap server (Core TS 1.2.2 section 6.1), `registration` holds what the device asks of the server (Register, Update, De-register, Send; Core TS 1.2.2
 //! sections 6.2 and 6.4.6), `management` what the server asks of the device (section 6.3), `composite` the same for
 //! several paths at once, `reporting` observations and notifications (section 6.4), `transfer` blocks and repeated
 //! requests, `distortion` what a misbehaving device makes of its answers.
@@ -17,6 +17,7 @@
 //! is open at a time, and one confirmable notification for each observation (RFC 7252 section 4.7). All queues are
 //! bounded: see the constants.
 
+mod bootstrap;
 mod composite;
 #[cfg(test)]
 mod composite_tests;
@@ -43,15 +44,18 @@ use crate::model::value::Value;
 use crate::model::version::Version;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 
+use super::account::Account;
 use super::attribute_table::AttributeTable;
 use super::script::{DeviceScript, Misbehaviour, Walk};
 use super::transmission::{Due, Transmission};
 use super::tree::ObjectTree;
 use super::{chance, walk};
+use bootstrap::Bootstrapping;
 use registration::{ClientRequest, RegistrationState};
 use reporting::{Observation, Target};
 use transfer::{IncomingBody, LargeBody, RecentRequests};
 
+pub use bootstrap::FINISH_WAIT;
 pub use registration::SendError;
 
 /// Datagrams that wait for [`SimulatedDevice::poll_transmit`]; more are lost, as in a full socket buffer.
@@ -181,6 +185,20 @@ pub enum DeviceEvent {
     Restarted,
     /// The server asked the device to bootstrap (/1/x/9).
     BootstrapTriggered,
+    /// The device turns to another server, or to the same with another key: what it sends from now on goes there.
+    ServerChosen {
+        /// Which, and how.
+        account: Account,
+    },
+    /// The device accepted Bootstrap-Finish.
+    Bootstrapped,
+    /// The bootstrap server refused, or did not answer or finish in time: `None`.
+    BootstrapFailed {
+        /// The response code.
+        code: Option<Code>,
+    },
+    /// The power went; the device begins anew when it is back.
+    PowerLost,
     /// The server disabled itself (/1/x/4): the device ends its registration and stays away until this time.
     Disabled {
         /// For how long.
@@ -215,6 +233,7 @@ pub struct SimulatedDevice {
     restart_at: Option<Instant>,
     disabled_for: Option<Duration>,
     disabled: bool,
+    bootstrapping: Bootstrapping,
     outgoing: VecDeque<Vec<u8>>,
     events: VecDeque<DeviceEvent>,
     dropped_events: u64,
@@ -251,6 +270,7 @@ impl SimulatedDevice {
             restart_at: None,
             disabled_for: None,
             disabled: false,
+            bootstrapping: Bootstrapping::default(),
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
             dropped_events: 0,
@@ -317,9 +337,9 @@ impl SimulatedDevice {
         self.dropped_events
     }
 
-    /// Switches the device on: it registers.
+    /// Switches the device on: it registers, or bootstraps first.
     pub fn start(&mut self, now: Instant) {
-        self.begin_registration(now);
+        self.begin(now);
         self.advance(now);
     }
 
@@ -338,7 +358,7 @@ impl SimulatedDevice {
     pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) {
         self.fall_asleep_if_time(now);
         let off = self.disabled || matches!(self.registration, RegistrationState::Off);
-        if self.asleep || off || self.restart_at.is_some() {
+        if self.asleep || off || self.bootstrapping.is_deaf() || self.restart_at.is_some() {
             return;
         }
         match Message::decode(bytes) {
@@ -377,6 +397,7 @@ impl SimulatedDevice {
         };
         [
             self.restart_at,
+            self.bootstrapping.deadline(),
             retry,
             self.update_at.filter(|_| registered),
             self.request.as_ref().and_then(ClientRequest::deadline),
@@ -452,6 +473,7 @@ impl SimulatedDevice {
         if matches!(self.registration, RegistrationState::Off) {
             return;
         }
+        self.advance_bootstrap(now);
         self.advance_separate_responses(now);
         self.advance_registration(now);
         self.advance_notifications(now);

@@ -35,6 +35,8 @@ const MAX_DOUBLINGS: u32 = 5;
 pub(super) enum RegistrationState {
     /// Switched off, or de-registered.
     Off,
+    /// A bootstrap session stands, or is being asked for.
+    Bootstrapping,
     /// Register is under way.
     Registering,
     /// The last Register failed.
@@ -52,6 +54,8 @@ pub(super) enum RegistrationState {
 /// What a request of the device is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
+    Bootstrap,
+    BootstrapPack,
     Register,
     Update,
     Deregister,
@@ -66,8 +70,11 @@ pub(super) struct ClientRequest {
     path: Vec<Vec<u8>>,
     query: Vec<String>,
     format: Option<ContentFormat>,
+    accept: Option<ContentFormat>,
     body: Vec<u8>,
     block: Block,
+    /// The block of the answer that is asked for.
+    wanted: Option<Block>,
     token: Token,
     transmission: Option<Transmission>,
     answer_by: Option<Instant>,
@@ -81,12 +88,25 @@ impl ClientRequest {
             path,
             query: Vec::new(),
             format: None,
+            accept: None,
             body: Vec::new(),
             block: Block { number: 0, more: false, size_exponent: Block::MAX_SIZE_EXPONENT },
+            wanted: None,
             token: Token::EMPTY,
             transmission: None,
             answer_by: None,
         }
+    }
+
+    /// Bootstrap-Request.
+    pub(super) fn bootstrap(query: Vec<String>) -> Self {
+        Self { query, ..Self::new(Purpose::Bootstrap, Code::POST, vec![b"bs".to_vec()]) }
+    }
+
+    /// Bootstrap-Pack-Request.
+    pub(super) fn bootstrap_pack(endpoint: String, format: ContentFormat) -> Self {
+        let request = Self::new(Purpose::BootstrapPack, Code::GET, vec![b"bspack".to_vec()]);
+        Self { query: vec![endpoint], accept: Some(format), ..request }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -115,6 +135,12 @@ impl ClientRequest {
         }
         for argument in &self.query {
             message.push_option(OptionNumber::URI_QUERY, argument.clone().into_bytes());
+        }
+        if let Some(format) = self.accept {
+            message.push_uint(OptionNumber::ACCEPT, u32::from(format.0));
+        }
+        if let Some(wanted) = self.wanted {
+            message.push_option(OptionNumber::BLOCK2, wanted.encode());
         }
         let size = self.block.size();
         let from = self.block.offset().min(self.body.len());
@@ -332,7 +358,19 @@ impl SimulatedDevice {
             self.begin_request(now, request);
             return;
         }
+        if request.purpose == Purpose::BootstrapPack {
+            if let Some(wanted) = self.finish_pack(now, Some(message)) {
+                request.wanted = Some(wanted);
+                self.begin_request(now, request);
+            }
+            return;
+        }
         self.finish_request(now, request.purpose, Some(message));
+    }
+
+    /// Puts a request at the end of those that wait.
+    pub(super) fn push_request(&mut self, request: ClientRequest) {
+        self.waiting_requests.push_back(request);
     }
 
     pub(super) fn fail_request_if(&mut self, now: Instant, concerned: impl Fn(&ClientRequest) -> bool) {
@@ -344,6 +382,10 @@ impl SimulatedDevice {
     fn finish_request(&mut self, now: Instant, purpose: Purpose, answer: Option<&Message>) {
         let code = answer.map(|answer| answer.code);
         match purpose {
+            Purpose::Bootstrap => self.finish_bootstrap_request(now, answer),
+            Purpose::BootstrapPack => {
+                self.finish_pack(now, answer);
+            }
             Purpose::Register => self.finish_registration(now, answer),
             Purpose::Update if code == Some(Code::CHANGED) => {
                 self.schedule_update(now);
@@ -404,6 +446,10 @@ impl SimulatedDevice {
         }
         let doublings = self.registration_failures.min(MAX_DOUBLINGS);
         self.registration_failures = self.registration_failures.saturating_add(1);
+        if self.gives_account_up() {
+            self.begin_bootstrap(now);
+            return;
+        }
         let wait = self.script.registration_retry.saturating_mul(1 << doublings).max(max_age(answer));
         self.registration = RegistrationState::Waiting { until: now + self.jittered(wait) };
     }
