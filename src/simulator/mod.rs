@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod attribute_table;
+pub mod bootstrap_orders;
 pub mod bootstrap_script;
 pub mod broker;
 mod chance;

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::{Account, Proof};
+use super::bootstrap_orders::SimulatedOrders;
 use super::broker::SimulatedBroker;
 use super::device::{DeviceEvent, SimulatedDevice};
 use super::dtls::client::{DtlsClient, DtlsEvent, DtlsScript};
@@ -17,13 +19,16 @@ use super::network::{Conditions, Network};
 use super::script::DeviceScript;
 use super::store::SimulatedStore;
 use super::stream_network::{Arrival, StreamNetwork};
+use crate::gateway::bootstrap::news::SessionNews;
 use crate::gateway::configuration::{
-    Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport, UnknownDevices, WhenFull,
+    BootstrapConfiguration, Configuration, Limits, Lwm2mConfiguration, Role, SinkConfiguration, Transport,
+    UnknownDevices, WhenFull,
 };
 use crate::gateway::core::{Core, Start};
 use crate::gateway::vocabulary::{Answer, Input, Output, Peer, Query, RequestId, SinkIndex, SinkInput, StreamInput};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::{MappingFile, Plan};
+use crate::model::credential::Scope;
 use crate::model::event::Event;
 use crate::model::object::ObjectModel;
 use crate::model::time::{Instant, WallTime};
@@ -36,6 +41,15 @@ pub const GATEWAY_DTLS: SocketAddr = SocketAddr::new(GATEWAY.ip(), 5684);
 
 /// The listener for DTLS.
 pub const DTLS_LISTENER: u16 = 2;
+
+/// Where its bootstrap server listens, if it has one.
+pub const GATEWAY_BOOTSTRAP: SocketAddr = SocketAddr::new(GATEWAY.ip(), 5783);
+
+/// Where its bootstrap server listens for DTLS.
+pub const GATEWAY_BOOTSTRAP_DTLS: SocketAddr = SocketAddr::new(GATEWAY.ip(), 5784);
+
+/// The addresses of its listeners, by their index; the second one takes connections.
+const LISTENERS: [SocketAddr; 5] = [GATEWAY, GATEWAY, GATEWAY_DTLS, GATEWAY_BOOTSTRAP, GATEWAY_BOOTSTRAP_DTLS];
 
 /// Wall time at the beginning of the world.
 pub const WORLD_BEGINS: WallTime = WallTime::from_secs(1_800_000_000);
@@ -84,6 +98,20 @@ impl WorldScript {
             clock_is_right: true,
         }
     }
+
+    /// The same gateway with a bootstrap server.
+    #[must_use]
+    pub fn with_bootstrap(mut self, bootstrap: BootstrapConfiguration) -> Self {
+        let configuration = &mut self.configuration;
+        configuration.bootstrap = Some(bootstrap);
+        configuration.streams_bootstrap = true;
+        configuration.listeners = LISTENERS.iter().map(SocketAddr::to_string).collect();
+        configuration.addresses = LISTENERS.to_vec();
+        configuration.transports =
+            vec![Transport::Udp, Transport::Tcp, Transport::Dtls, Transport::Udp, Transport::Dtls];
+        configuration.scopes = vec![Scope::Server, Scope::Server, Scope::Server, Scope::Bootstrap, Scope::Bootstrap];
+        self
+    }
 }
 
 /// The world.
@@ -102,12 +130,18 @@ pub struct World {
     pub streams: StreamNetwork,
     /// Sessions of devices on DTLS, by their own address.
     pub sessions: BTreeMap<SocketAddr, DtlsClient>,
+    /// The servers that devices turned to, by the device's own address.
+    servers: BTreeMap<SocketAddr, SocketAddr>,
     /// What happened to these sessions, with address and time.
     pub session_events: Vec<(Instant, SocketAddr, DtlsEvent)>,
     /// The handshakes of the gateway.
     pub worker: Worker,
     /// Listens to what the gateway sends over DTLS, if there is one.
     pub tap: Option<Tap>,
+    /// What the bootstrap server has done outside of the gateway.
+    pub orders: SimulatedOrders,
+    /// What it told of its sessions.
+    pub bootstrap_news: Vec<SessionNews>,
     /// The store.
     pub store: SimulatedStore,
     /// The broker.
@@ -146,9 +180,12 @@ impl World {
             network: Network::new(script.seed, script.conditions),
             streams: StreamNetwork::new(1),
             sessions: BTreeMap::new(),
+            servers: BTreeMap::new(),
             session_events: Vec::new(),
             worker: Worker::new(0),
             tap: None,
+            orders: SimulatedOrders::new(script.seed),
+            bootstrap_news: Vec::new(),
             store: SimulatedStore::new(script.commit_interval),
             broker: SimulatedBroker::new(Duration::from_millis(2)),
             devices: BTreeMap::new(),
@@ -223,7 +260,11 @@ impl World {
 
     /// A datagram arrives at the listener for DTLS, whoever sent it.
     pub fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
-        let peer = Peer { listener: DTLS_LISTENER, remote: from, local: None, session: None };
+        self.deliver(DTLS_LISTENER, from, bytes);
+    }
+
+    fn deliver(&mut self, listener: u16, from: SocketAddr, bytes: Vec<u8>) {
+        let peer = Peer { listener, remote: from, local: None, session: None };
         self.input(Input::Datagram { peer, bytes });
     }
 
@@ -273,6 +314,7 @@ impl World {
     pub fn cut_power(&mut self) {
         self.core = None;
         self.store.forget();
+        self.orders.forget();
         self.worker = Worker::new(0);
         self.broker.break_connection();
         self.streams.break_all(self.now);
@@ -340,17 +382,18 @@ impl World {
         let sessions = self.sessions.values().filter_map(DtlsClient::next_deadline).min();
         let streams = self.streams.next_event(self.now);
         let worker = self.core.as_ref().and_then(|_| self.worker.next_event());
+        let orders = self.core.as_ref().and_then(|_| self.orders.next_event());
         let network = self.network.next_delivery();
-        [core, broker, store, devices, sessions, streams, worker, network].into_iter().flatten().min()
+        [core, broker, store, devices, sessions, streams, worker, orders, network].into_iter().flatten().min()
     }
 
     fn step(&mut self) {
         while let Some((from, to, bytes)) = self.network.poll_delivery(self.now) {
-            if to == GATEWAY {
-                let peer = Peer { listener: 0, remote: from, local: None, session: None };
-                self.input(Input::Datagram { peer, bytes });
-            } else if to == GATEWAY_DTLS {
-                self.inject(from, bytes);
+            let listener = self.listener(to);
+            if let Some(listener) = listener {
+                self.deliver(listener, from, bytes);
+            } else if self.servers.get(&to).is_some_and(|server| *server != from) {
+                // The socket of the device belongs to the server that it turned to.
             } else if self.sessions.contains_key(&to) {
                 self.with_session(to, |session, now| session.receive(now, &bytes));
             } else {
@@ -394,6 +437,9 @@ impl World {
             }
             self.input(Input::Handshake(input));
         }
+        while let Some(input) = self.orders.poll(self.now) {
+            self.input(Input::Bootstrap(input));
+        }
         if let Some(up_to) = self.store.commit(self.now) {
             self.input(Input::Durable { up_to });
         }
@@ -414,13 +460,14 @@ impl World {
         while let Some(output) = self.core.as_mut().and_then(Core::poll_output) {
             self.note(&output);
             match output {
-                Output::Transmit { peer, bytes } if peer.listener == DTLS_LISTENER => {
-                    if let Some(tap) = &mut self.tap {
+                Output::Transmit { peer, bytes } => {
+                    let from = LISTENERS.get(usize::from(peer.listener)).copied().unwrap_or(GATEWAY);
+                    let secure = [GATEWAY_DTLS, GATEWAY_BOOTSTRAP_DTLS].contains(&from);
+                    if let Some(tap) = self.tap.as_mut().filter(|_| secure) {
                         tap.sent.push(Sent { at: self.now, to: peer.remote, bytes: bytes.clone() });
                     }
-                    self.network.send(self.now, GATEWAY_DTLS, peer.remote, bytes);
+                    self.network.send(self.now, from, peer.remote, bytes);
                 }
-                Output::Transmit { peer, bytes } => self.network.send(self.now, GATEWAY, peer.remote, bytes),
                 Output::Handshake(order) => self.worker.order(self.now, order),
                 Output::Stream { connection, order } => self.streams.order(self.now, connection, order),
                 Output::Store(batch) => self.store.submit(self.now, batch),
@@ -436,6 +483,8 @@ impl World {
                 Output::AcknowledgeInbound { receipt, .. } => self.broker.acknowledge_inbound(receipt),
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Event(event) => self.events.push(event),
+                Output::Bootstrap(order) => self.orders.order(self.now, order),
+                Output::BootstrapNews(news) => self.bootstrap_news.push(news),
                 // The simulation has no event streams and no files.
                 Output::Value { .. }
                 | Output::Result(_)
@@ -443,8 +492,6 @@ impl World {
                 | Output::Log { .. }
                 | Output::Registration { .. }
                 | Output::Samples { .. }
-                | Output::Bootstrap(_)
-                | Output::BootstrapNews(_)
                 | Output::Shell { .. } => {}
                 Output::Reload => follow_up.push(Input::Plan { plan: self.plan.clone() }),
             }
@@ -471,6 +518,19 @@ impl World {
     fn collect_device(&mut self, address: SocketAddr) {
         let Some(device) = self.devices.get_mut(&address) else { return };
         while let Some(event) = device.poll_event() {
+            if let DeviceEvent::ServerChosen { account } = &event {
+                let seed = self.script.seed ^ self.now.micros();
+                let former = self.sessions.remove(&address);
+                self.sessions.extend(session_for(account, seed).map(|session| (address, session)));
+                let server = self.servers.remove(&address).unwrap_or(GATEWAY_DTLS);
+                self.servers.extend(account.address().map(|server| (address, server)));
+                if let Some(mut former) = former {
+                    former.close();
+                    while let Some(datagram) = former.poll_server() {
+                        self.network.send(self.now, address, server, datagram);
+                    }
+                }
+            }
             if let Some(session) = self.sessions.get_mut(&address) {
                 session.follow(&event);
             }
@@ -482,10 +542,18 @@ impl World {
             } else if let Some(session) = self.sessions.get_mut(&address) {
                 session.send(self.now, bytes);
             } else {
-                self.network.send(self.now, address, GATEWAY, bytes);
+                let server = self.servers.get(&address).copied().unwrap_or(GATEWAY);
+                self.network.send(self.now, address, server, bytes);
             }
         }
         self.send_records(address);
+    }
+
+    /// The listener for datagrams at an address.
+    fn listener(&self, address: SocketAddr) -> Option<u16> {
+        let mut known = self.script.configuration.transports.iter().zip(LISTENERS);
+        let position = known.position(|(transport, own)| own == address && !transport.is_stream());
+        position.and_then(|position| u16::try_from(position).ok())
     }
 
     /// What a session holds for its device and for the gateway.
@@ -497,9 +565,10 @@ impl World {
     }
 
     fn send_records(&mut self, address: SocketAddr) {
+        let server = self.servers.get(&address).copied().unwrap_or(GATEWAY_DTLS);
         let Some(session) = self.sessions.get_mut(&address) else { return };
         while let Some(datagram) = session.poll_server() {
-            self.network.send(self.now, address, GATEWAY_DTLS, datagram);
+            self.network.send(self.now, address, server, datagram);
         }
         while let Some(event) = session.poll_event() {
             self.session_events.push((self.now, address, event));
@@ -520,5 +589,16 @@ impl World {
             sink: SinkIndex(0),
             input: SinkInput::Disconnected { reason: "the connection broke".to_owned() },
         });
+    }
+}
+
+/// The session that a device needs to speak with a server, if it needs one and can have it.
+fn session_for(account: &Account, seed: u64) -> Option<DtlsClient> {
+    match &account.proof {
+        Proof::Psk { identity, key } if account.transport == Transport::Dtls => {
+            let script = DtlsScript { resumes: true, ..DtlsScript::new(identity.as_slice(), key.expose()) };
+            Some(DtlsClient::new(script, seed))
+        }
+        _ => None,
     }
 }
