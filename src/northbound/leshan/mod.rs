@@ -12,6 +12,7 @@
 //! unknown endpoint is 400, times are milliseconds. Only shapes are known here; the core carries commands out as it
 //! does for everybody.
 
+mod bootstrap;
 mod coap_log;
 mod event;
 mod node;
@@ -25,6 +26,7 @@ mod specification;
 mod tests;
 mod value;
 
+pub use bootstrap::{Entry, configuration_of, entry_of};
 pub use event::{Event, EventName};
 pub use registration::Registration;
 pub use reply::{Reply, delayed, delayed_response, reply};
