@@ -1,4 +1,4 @@
-//! Errors as every caller sees them: `{"error":{"kind","message","field"}}`.
+//! Errors as every caller sees them: `{"error":{"kind","message","field","problems"}}`.
 
 use std::borrow::Cow;
 
@@ -18,18 +18,19 @@ pub(super) struct ApiError {
     kind: &'static str,
     message: String,
     field: Option<Cow<'static, str>>,
+    problems: Option<Box<Value>>,
 }
 
 impl ApiError {
     /// An error with its status, its word and what to tell.
     pub(super) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), field: None }
+        Self { status, kind, message: message.into(), field: None, problems: None }
     }
 
     /// 400: a field of the request is wrong.
     pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         let message = format!("{field}: {}", message.into());
-        Self { status: StatusCode::BAD_REQUEST, kind: "invalid", message, field: Some(field.into()) }
+        Self { field: Some(field.into()), ..Self::new(StatusCode::BAD_REQUEST, "invalid", message) }
     }
 
     /// 400: the request as a whole is wrong.
@@ -80,14 +81,22 @@ impl ApiError {
         if let Some(field) = &self.field {
             error["field"] = field.as_ref().into();
         }
+        if let Some(problems) = &self.problems {
+            error["problems"] = (**problems).clone();
+        }
         error
     }
 }
 
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
-        let field = (error.kind == ErrorKind::Invalid).then(|| field_named(&error.message)).flatten();
-        Self { status: status_of(error.kind), kind: error.kind.as_str(), message: error.message, field }
+        let field = match &error.problems {
+            Some(problems) => first_field(problems),
+            None if error.kind == ErrorKind::Invalid => field_named(&error.message),
+            None => None,
+        };
+        let status = status_of(error.kind);
+        Self { status, kind: error.kind.as_str(), message: error.message, field, problems: error.problems }
     }
 }
 
@@ -127,6 +136,12 @@ fn field_named(message: &str) -> Option<Cow<'static, str>> {
         .map(|field| Cow::Borrowed(*field))
 }
 
+/// The field that the first of some problems is about; those of files are about none.
+fn first_field(problems: &Value) -> Option<Cow<'static, str>> {
+    let field = problems.get(0)?.get("field")?.as_str()?;
+    (!field.is_empty()).then(|| Cow::Owned(field.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +161,20 @@ mod tests {
         assert_eq!(error.to_json(), json!({ "kind": "invalid", "message": "ttl is no duration", "field": "ttl" }));
         let error = ApiError::from(CommandError::new(ErrorKind::Conflict, "id: another command has it"));
         assert_eq!((error.status(), error.to_json().get("field")), (StatusCode::CONFLICT, None));
+    }
+
+    #[test]
+    fn all_problems_are_told_and_the_first_names_the_field() {
+        let told = |problems: Value| {
+            let error = CommandError::new(ErrorKind::Invalid, "path: and more");
+            ApiError::from(CommandError { problems: Some(Box::new(problems)), ..error }).to_json()
+        };
+        let fields = json!([{ "field": "psk_key", "message": "a" }, { "field": "uri", "message": "b" }]);
+        let error = told(fields.clone());
+        assert_eq!((&error["field"], &error["problems"]), (&json!("psk_key"), &fields));
+        let file = json!([{ "file": "a.toml", "line": 3, "message": "c" }]);
+        let error = told(file.clone());
+        assert_eq!((error.get("field"), &error["problems"]), (None, &file));
+        assert_eq!(told(json!([{ "field": "", "message": "d" }])).get("field"), None, "the whole is no field");
     }
 }

@@ -26,9 +26,27 @@ pub(super) struct ErrorDetail {
     kind: String,
     /// For people.
     message: String,
-    /// The field of the request that is wrong.
+    /// The field of the request that is wrong; of several, the first.
     #[schema(nullable = false)]
     field: Option<String>,
+    /// Everything that is wrong, where that may be much.
+    #[schema(nullable = false)]
+    problems: Option<Vec<ToldProblem>>,
+}
+
+/// Something that is wrong with a request or a file.
+#[derive(ToSchema)]
+pub(super) struct ToldProblem {
+    message: String,
+    /// Such as `psk_key` or `servers[0].uri`; empty for the whole.
+    #[schema(nullable = false)]
+    field: Option<String>,
+    #[schema(nullable = false)]
+    file: Option<String>,
+    line: Option<u64>,
+    #[schema(nullable = false)]
+    severity: Option<String>,
+    hint: Option<String>,
 }
 
 /// A page of a list.
