@@ -3,6 +3,8 @@
 //! What may be absent or null is an `Option`. Objects may have more than stands here: later versions add.
 #![expect(dead_code, reason = "the fields are read by the derive alone")]
 
+pub(super) mod bootstrap;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -21,7 +21,7 @@ use crate::io::http::schema::{
 use crate::model::units::parse_duration;
 
 /// Everything there is, by name.
-pub(super) const LINKS: [(&str, &str); 34] = [
+pub(super) const LINKS: [(&str, &str); 44] = [
     ("devices", "/api/v1/devices"),
     ("device", "/api/v1/devices/{device}"),
     ("resources", "/api/v1/devices/{device}/resources/{path}"),
@@ -42,6 +42,16 @@ pub(super) const LINKS: [(&str, &str); 34] = [
     ("events", "/api/v1/events"),
     ("credentials", "/api/v1/credentials"),
     ("credential", "/api/v1/credentials/{endpoint}"),
+    ("bootstrap_servers", "/api/v1/bootstrap/servers"),
+    ("bootstrap_server", "/api/v1/bootstrap/servers/{name}"),
+    ("bootstrap_devices", "/api/v1/bootstrap/devices"),
+    ("bootstrap_device", "/api/v1/bootstrap/devices/{name}"),
+    ("bootstrap_device_servers", "/api/v1/bootstrap/devices/{name}/servers"),
+    ("bootstrap_device_server", "/api/v1/bootstrap/devices/{name}/servers/{server}"),
+    ("bootstrap_sessions", "/api/v1/bootstrap/sessions"),
+    ("bootstrap_session", "/api/v1/bootstrap/sessions/{id}"),
+    ("bootstrap_pending", "/api/v1/bootstrap/pending"),
+    ("bootstrap_pending_device", "/api/v1/bootstrap/pending/{endpoint}"),
     ("mappings", "/api/v1/mappings"),
     ("mapping", "/api/v1/mappings/{file}"),
     ("models", "/api/v1/models"),

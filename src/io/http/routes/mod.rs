@@ -1,5 +1,6 @@
 //! Paths, methods, parameters: what can be asked, by subject.
 
+mod bootstrap;
 mod commands;
 mod credentials;
 mod devices;
@@ -121,6 +122,16 @@ pub(super) fn router(api: Api, access: Access) -> Router {
         ))
         .routes(routes!(credentials::list, credentials::put_many))
         .routes(routes!(credentials::one, credentials::put, credentials::remove))
+        .routes(routes!(bootstrap::list_servers))
+        .routes(routes!(bootstrap::server, bootstrap::put_server, bootstrap::remove_server))
+        .routes(routes!(bootstrap::list_devices, bootstrap::remove_devices))
+        .routes(routes!(bootstrap::device, bootstrap::put_device, bootstrap::remove_device))
+        .routes(routes!(bootstrap::add_server))
+        .routes(routes!(bootstrap::take_server))
+        .routes(routes!(bootstrap::list_sessions))
+        .routes(routes!(bootstrap::session))
+        .routes(routes!(bootstrap::list_pending))
+        .routes(routes!(bootstrap::approve))
         .routes(routes!(events::follow))
         .routes(routes!(trace::follow))
         .routes(routes!(files::list_mappings))

@@ -2,6 +2,7 @@
 
 mod access;
 mod api_client;
+mod bootstrap;
 mod client;
 mod commands;
 mod credentials;
