@@ -61,6 +61,8 @@ pub(crate) struct Gateway {
     answers: Vec<Answer>,
     /// What left for the Leshan-compatible event stream.
     pub(crate) streamed: Vec<Output>,
+    /// What the bootstrap server asked for.
+    pub(crate) bootstrap_orders: Vec<Output>,
 }
 
 impl Gateway {
@@ -102,6 +104,7 @@ impl Gateway {
             spool_reads: 0,
             answers: Vec::new(),
             streamed: Vec::new(),
+            bootstrap_orders: Vec::new(),
         };
         gateway.drain();
         gateway.connect();
@@ -318,6 +321,7 @@ impl Gateway {
                 Output::AcknowledgeInbound { .. } => self.receipts += 1,
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
+                Output::Bootstrap(_) => self.bootstrap_orders.push(output),
                 Output::Event(_)
                 | Output::Reload
                 | Output::Value { .. }
@@ -325,7 +329,6 @@ impl Gateway {
                 | Output::Trace { .. }
                 | Output::Log { .. }
                 | Output::Handshake(_)
-                | Output::Bootstrap(_)
                 | Output::BootstrapNews(_)
                 | Output::Shell { .. } => {}
             }

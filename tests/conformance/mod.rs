@@ -1,6 +1,7 @@
 //! What standards demand, by the shared wire vectors, by an independent implementation and by datagrams.
 
 mod blockwise_rfc7959;
+mod bootstrap_core;
 mod coap_differential;
 mod coap_rfc7252;
 mod coap_tcp_rfc8323;

@@ -36,9 +36,6 @@ mod session;
 mod tables;
 mod telling;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 

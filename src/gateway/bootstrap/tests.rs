@@ -1,1 +1,0 @@
-//! Sessions of scripted devices against the whole core.
