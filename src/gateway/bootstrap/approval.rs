@@ -74,16 +74,15 @@ impl BootstrapServer {
         let wall = services.wall();
         let (address, identity) = (peer.remote.to_string(), proven(services, peer).map(|who| who.identity.to_string()));
         let known = self.approvals.waiting.iter().position(|waiting| waiting.endpoint == *endpoint);
-        let waiting = match known.and_then(|index| self.approvals.waiting.remove(index)) {
-            Some(known) => Waiting { address, identity, last: wall, count: known.count + 1, session, ..known },
-            None => {
-                if self.approvals.waiting.len() >= MAX_WAITING {
-                    self.approvals.waiting.pop_front();
-                    services.count(Occurrence::BoundReached("max_bootstrap_waiting"));
-                }
-                let endpoint = endpoint.clone();
-                Waiting { endpoint, address, identity, first: wall, last: wall, count: 1, session }
+        let waiting = if let Some(known) = known.and_then(|index| self.approvals.waiting.remove(index)) {
+            Waiting { address, identity, last: wall, count: known.count + 1, session, ..known }
+        } else {
+            if self.approvals.waiting.len() >= MAX_WAITING {
+                self.approvals.waiting.pop_front();
+                services.count(Occurrence::BoundReached("max_bootstrap_waiting"));
             }
+            let endpoint = endpoint.clone();
+            Waiting { endpoint, address, identity, first: wall, last: wall, count: 1, session }
         };
         let reason = format!(
             "an unknown device at {} asks for bootstrapping; approve it within {} s",

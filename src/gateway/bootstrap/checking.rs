@@ -13,8 +13,7 @@ pub(super) fn check(entry: &DeviceEntry, accounts: &[(String, Arc<ServerAccount>
     let mut problems = Vec::new();
     let mut note = |field: String, message: String| problems.push(Problem { field, message });
     let management = accounts.iter().filter(|(_, account)| account.kind == ServerKind::Management).count();
-    let leaves_servers =
-        entry.deletes.as_ref().is_some_and(|deletes| !deletes.iter().any(|path| removes_servers(path)));
+    let leaves_servers = entry.deletes.as_ref().is_some_and(|deletes| !deletes.iter().any(removes_servers));
     if management == 0 && !leaves_servers {
         let message = "there is no management account: the device would have no server to register at. Name one, or \
                        give deletes that leave the objects 0 and 1 alone";

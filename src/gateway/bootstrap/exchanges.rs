@@ -132,7 +132,10 @@ impl BootstrapServer {
         super::tell(services, session, News::NotAnswered { operation: task.word(), path: task.path() });
         // A device that takes a question and never answers it does not know it.
         let outcome = match task {
-            Task::Discover | Task::Read(_) if acknowledged => self.unsupported(number, &task),
+            Task::Discover | Task::Read(_) if acknowledged => {
+                self.unsupported(number, &task);
+                Ok(())
+            }
             _ => Err(format!("the device did not answer the {} of {}", task.word(), shown(&task))),
         };
         self.go_on(services, devices, number, outcome);
@@ -230,7 +233,10 @@ impl BootstrapServer {
         session.heard_at = services.now;
         session.log.end(services.now, None, "reset");
         let outcome = match active.task {
-            Task::Discover | Task::Read(_) => self.unsupported(number, &active.task),
+            Task::Discover | Task::Read(_) => {
+                self.unsupported(number, &active.task);
+                Ok(())
+            }
             task => Err(format!("the device rejected the {} of {} with a reset", task.word(), shown(&task))),
         };
         self.go_on(services, devices, number, outcome);
@@ -275,7 +281,10 @@ impl BootstrapServer {
                 };
                 session.log.end(services.now, None, text.clone());
                 let outcome = match active.task {
-                    Task::Discover | Task::Read(_) => self.unsupported(number, &active.task),
+                    Task::Discover | Task::Read(_) => {
+                        self.unsupported(number, &active.task);
+                        Ok(())
+                    }
                     task => Err(format!("{} of {}: {text}", task.word(), shown(&task))),
                 };
                 self.go_on(services, devices, number, outcome);
@@ -311,7 +320,10 @@ impl BootstrapServer {
                 self.discovered(number);
                 Ok(())
             }
-            Task::Discover => self.unsupported(number, &task),
+            Task::Discover => {
+                self.unsupported(number, &task);
+                Ok(())
+            }
             Task::Delete { path, .. } if success || code == Code::NOT_FOUND => {
                 self.deleted(number, path);
                 Ok(())
@@ -346,11 +358,10 @@ impl BootstrapServer {
     }
 
     /// The device does not do what it need not do.
-    fn unsupported(&mut self, number: u64, task: &Task) -> Result<(), String> {
+    fn unsupported(&mut self, number: u64, task: &Task) {
         if *task == Task::Discover {
             self.discovered(number);
         }
-        Ok(())
     }
 }
 

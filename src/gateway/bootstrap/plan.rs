@@ -111,8 +111,7 @@ pub(super) struct Ingredients<'a> {
 pub(super) fn plan(of: &Ingredients<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let mut instances: BTreeMap<Path, Vec<(Path, Value)>> = BTreeMap::new();
-    let ids = account_ids(of);
-    for ((word, account), ids) in of.accounts.iter().zip(&ids) {
+    for ((word, account), ids) in of.accounts.iter().zip(account_ids(of)) {
         let at = |error: String| format!("account '{word}': {error}");
         let material = material(of, word, account).map_err(at)?;
         let security = Path::instance(SECURITY, ids.security);
@@ -145,10 +144,8 @@ pub(super) fn plan(of: &Ingredients<'_>) -> Result<Plan, String> {
                 let values = instance_values(of, *path, resources)?;
                 instances.entry(*path).or_default().extend(values);
             }
-            _ => {
-                let value = typed(of, path, json)?;
-                single.push(Write { path: *path, values: vec![(*path, value)] });
-            }
+            (_, Json::Object(several)) => single.push(Write { path: *path, values: values_below(of, *path, several)? }),
+            _ => single.push(Write { path: *path, values: vec![(*path, typed(of, path, json)?)] }),
         }
     }
     plan.writes = arranged(of.entry, instances, single);
@@ -342,7 +339,7 @@ fn number(value: u32) -> Value {
 fn security_values(
     of: &Ingredients<'_>,
     account: &ServerAccount,
-    ids: &AccountIds,
+    ids: AccountIds,
     material: &Material,
 ) -> Result<Vec<(Path, Value)>, String> {
     let bootstrap = account.kind == ServerKind::Bootstrap;
@@ -379,7 +376,7 @@ fn security_values(
     Ok(values.into_iter().map(|(id, value)| (Path::resource(SECURITY, ids.security, id), value)).collect())
 }
 
-fn server_values(of: &Ingredients<'_>, account: &ServerAccount, ids: &AccountIds) -> Vec<(Path, Value)> {
+fn server_values(of: &Ingredients<'_>, account: &ServerAccount, ids: AccountIds) -> Vec<(Path, Value)> {
     let mut values = vec![(0, Value::Integer(ids.ssid.into())), (1, number(account.lifetime_secs))];
     values.extend(account.default_min_period_secs.map(|seconds| (2, number(seconds))));
     values.extend(account.default_max_period_secs.map(|seconds| (3, number(seconds))));
@@ -456,23 +453,35 @@ fn instance_values(
     resources: &serde_json::Map<String, Json>,
 ) -> Result<Vec<(Path, Value)>, String> {
     let mut values = Vec::with_capacity(resources.len());
-    let number = |key: &str| key.parse::<u16>().map_err(|_| format!("writes {instance}: '{key}' is no number"));
-    let below =
-        |path: Path, id: u16| path.child(id).ok_or_else(|| format!("writes {instance}: {id} cannot stand there"));
     for (key, json) in resources {
-        let resource = below(instance, number(key)?)?;
+        let resource = below(instance, key)?;
         match json {
-            Json::Object(several) => {
-                for (key, json) in several {
-                    let path = below(resource, number(key)?)?;
-                    values.push((path, typed(of, &path, json)?));
-                }
-            }
+            Json::Object(several) => values.extend(values_below(of, resource, several)?),
             json => values.push((resource, typed(of, &resource, json)?)),
         }
     }
     values.sort_by_key(|(path, _)| *path);
     Ok(values)
+}
+
+/// The values of the resource instances of a resource.
+fn values_below(
+    of: &Ingredients<'_>,
+    resource: Path,
+    several: &serde_json::Map<String, Json>,
+) -> Result<Vec<(Path, Value)>, String> {
+    let mut values = Vec::with_capacity(several.len());
+    for (key, json) in several {
+        let path = below(resource, key)?;
+        values.push((path, typed(of, &path, json)?));
+    }
+    values.sort_by_key(|(path, _)| *path);
+    Ok(values)
+}
+
+fn below(path: Path, key: &str) -> Result<Path, String> {
+    let child = key.parse().ok().and_then(|id| path.child(id));
+    child.ok_or_else(|| format!("writes {path}: '{key}' cannot stand there"))
 }
 
 fn typed(of: &Ingredients<'_>, path: &Path, json: &Json) -> Result<Value, String> {

@@ -82,7 +82,7 @@ fn servers(fields: &mut Fields<'_, '_>) -> Vec<AccountOrName> {
     servers
 }
 
-/// Values by path; those of whole instances are taken apart.
+/// Values by path of a resource or resource instance, or all those of an instance as one: each is a write of its own.
 fn writes(fields: &mut Fields<'_, '_>, model: &ObjectModel) -> Vec<(Path, Json)> {
     let mut writes: BTreeMap<Path, Json> = BTreeMap::new();
     let entries = match fields.get("writes") {
@@ -103,7 +103,12 @@ fn writes(fields: &mut Fields<'_, '_>, model: &ObjectModel) -> Vec<(Path, Json)>
             (2, value) if is_hidden(value) => {
                 fields.wrong::<()>(&field, HIDDEN_MESSAGE);
             }
-            (2, Json::Object(resources)) => instance_writes(fields, &field, path, resources, model, &mut writes),
+            (2, Json::Object(resources)) => {
+                let values = instance_values(fields, &field, path, resources, model);
+                if writes.insert(path, Json::Object(values)).is_some() {
+                    fields.wrong::<()>(&field, "is given twice");
+                }
+            }
             (2, other) => {
                 let message =
                     format!("is {}; the value of an instance is an object of values by resource", kind(other));
@@ -122,20 +127,24 @@ fn writes(fields: &mut Fields<'_, '_>, model: &ObjectModel) -> Vec<(Path, Json)>
     writes.into_iter().collect()
 }
 
-/// A resource that is written both as a whole and by instance.
+/// What is written both as a whole and in part.
 fn overlap(writes: &BTreeMap<Path, Json>) -> Option<(Path, Path)> {
-    let parent = |path: &Path| path.parent().filter(|parent| path.depth() == 4 && writes.contains_key(parent));
+    let parent = |path: &Path| {
+        let wholes = (2..path.depth()).filter_map(|depth| path.truncated(depth));
+        wholes.into_iter().find(|whole| writes.contains_key(whole))
+    };
     writes.keys().find_map(|path| Some((parent(path)?, *path)))
 }
 
-fn instance_writes(
+/// The values of an instance, by numbers of resources.
+fn instance_values(
     fields: &mut Fields<'_, '_>,
     field: &str,
     instance: Path,
     resources: &Map<String, Json>,
     model: &ObjectModel,
-    writes: &mut BTreeMap<Path, Json>,
-) {
+) -> Map<String, Json> {
+    let mut writes = BTreeMap::new();
     if resources.is_empty() {
         fields.wrong::<()>(field, "has no resource");
     }
@@ -144,12 +153,14 @@ fn instance_writes(
         let full = format!("{instance}/{text}");
         if let Some(path) = path(fields, &field, &full, model) {
             if path.depth() == 3 {
-                write(fields, &field, path, value, writes);
+                write(fields, &field, path, value, &mut writes);
             } else {
                 fields.wrong::<()>(&field, "is no resource");
             }
         }
     }
+    let number = |path: &Path| path.resource_id().unwrap_or_default().to_string();
+    writes.into_iter().map(|(path, value)| (number(&path), value)).collect()
 }
 
 fn write(fields: &mut Fields<'_, '_>, field: &str, path: Path, value: &Json, writes: &mut BTreeMap<Path, Json>) {
