@@ -1,8 +1,11 @@
 //! Each field with what it takes and refuses; what is shown reads back; no secret in what is said.
 
+mod accounts;
+mod entries;
+mod keys;
 mod round_trip;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{Problem, parse_account, parse_entry};
 use crate::model::bootstrap::{DeviceEntry, ServerAccount};
@@ -43,6 +46,15 @@ fn base64(bytes: &[u8]) -> String {
     data_encoding::BASE64.encode(bytes)
 }
 
+/// `base` with the fields of `more`.
+fn with(base: &Json, more: &Json) -> Json {
+    let mut joined = base.clone();
+    for (field, value) in more.as_object().unwrap() {
+        joined[field] = value.clone();
+    }
+    joined
+}
+
 fn account(body: &Json) -> ServerAccount {
     parse_account(body).unwrap_or_else(|problems| panic!("{body}: {problems:?}"))
 }
@@ -68,4 +80,39 @@ fn entry_problems(body: &Json) -> Vec<String> {
 
 fn texts(problems: Vec<Problem>) -> Vec<String> {
     problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect()
+}
+
+/// An account whose one problem is in `field` and holds `words`.
+#[track_caller]
+fn refused(body: &Json, field: &str, words: &str) {
+    let found = problems(body);
+    let fits = found.iter().any(|text| text.starts_with(&format!("{field}: ")) && text.contains(words));
+    assert!(fits && found.len() == 1, "{body}: {found:#?}");
+}
+
+#[track_caller]
+fn entry_refused(body: &Json, field: &str, words: &str) {
+    let found = entry_problems(body);
+    let fits = found.iter().any(|text| text.starts_with(&format!("{field}: ")) && text.contains(words));
+    assert!(fits && found.len() == 1, "{body}: {found:#?}");
+}
+
+/// Raw public keys, all given.
+fn raw_public_key() -> Json {
+    json!({
+        "security_mode": "rpk",
+        "client_public_key": base64(&public_key(b"device")),
+        "client_private_key": base64(&private_key(b"device secret")),
+        "server_public_key": base64(&public_key(b"server")),
+    })
+}
+
+/// Certificates, all given.
+fn x509() -> Json {
+    json!({
+        "security_mode": "x509",
+        "client_certificate": base64(&certificate(b"device")),
+        "client_private_key": base64(&private_key(b"device secret")),
+        "server_certificate": base64(&certificate(b"server")),
+    })
 }
