@@ -3,8 +3,8 @@
 //!
 //! # Flow
 //! [`BootstrapOrder`]s come over a bounded channel; what became of them is put among the inputs of the core. Keys are made
-//! at once, in the order in which they are asked for. Other servers are told side by side, each for [`PROVISION_TIME`] at
-//! most, so that one that is silent holds up neither keys nor, for long, the others.
+//! at once, in the order in which they are asked for. Other servers are told side by side, [`PROVISIONS_AT_ONCE`] devices at
+//! a time each, and each device within [`PROVISION_TIME`]: one that is silent holds up neither keys nor the others.
 //!
 //! # Invariants
 //! Each order is answered exactly once; one that finds no room with an error, at once.
@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,10 @@ use tokio::task::JoinSet;
 
 use super::InputSender;
 use super::clock::{wall_is_trusted, wall_now};
-use super::provisioning::provision;
+use super::provisioning::{provision, shown};
 use super::secure::authority::{Authority, make_raw_public_key};
 use super::secure::identity::ServerIdentity;
-use crate::gateway::bootstrap::orders::{
-    BootstrapInput, BootstrapOrder, KeyPair, KeyWish, Made, OrderId, ProvisionCredential,
-};
+use crate::gateway::bootstrap::orders::{BootstrapInput, BootstrapOrder, KeyPair, KeyWish, Made};
 use crate::gateway::vocabulary::Input;
 use crate::model::bootstrap::ProvisionTarget;
 use crate::model::endpoint::Endpoint;
@@ -37,7 +36,7 @@ pub const QUEUED_ORDERS: usize = 4_096;
 /// Devices that other servers are told of, those that wait included.
 pub const MAX_PROVISIONS: usize = 1_024;
 
-/// Devices that other servers are told of at a time.
+/// Devices that one of them is told of at a time.
 pub const PROVISIONS_AT_ONCE: usize = 16;
 
 /// How long telling one server of one device may take, waiting included. The device waits too.
@@ -114,7 +113,7 @@ pub fn refused(order: &BootstrapOrder, reason: &str) -> Input {
 
 async fn run(mut orders: mpsc::Receiver<BootstrapOrder>, mut keys: Keys, inputs: InputSender) {
     keys.check();
-    let mut provisions = Provisions::default();
+    let mut provisions = Provisions::new(PROVISION_TIME);
     let mut taken = Vec::new();
     loop {
         let mut batch = Vec::new();
@@ -183,23 +182,45 @@ impl Keys {
 /// Servers that are being told of devices.
 struct Provisions {
     under_way: JoinSet<Input>,
-    room: Arc<Semaphore>,
-}
-
-impl Default for Provisions {
-    fn default() -> Self {
-        Self { under_way: JoinSet::new(), room: Arc::new(Semaphore::new(PROVISIONS_AT_ONCE)) }
-    }
+    /// Room at each server, by its URL.
+    rooms: HashMap<String, Arc<Semaphore>>,
+    /// How long one may take.
+    within: Duration,
 }
 
 impl Provisions {
+    fn new(within: Duration) -> Self {
+        Self { under_way: JoinSet::new(), rooms: HashMap::new(), within }
+    }
+
+    fn room(&mut self, target: &ProvisionTarget) -> Arc<Semaphore> {
+        if let Some(room) = self.rooms.get(&target.url) {
+            return room.clone();
+        }
+        // Those that are not being told of anything are forgotten.
+        self.rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        let room = Arc::new(Semaphore::new(PROVISIONS_AT_ONCE));
+        self.rooms.insert(target.url.clone(), room.clone());
+        room
+    }
+
     /// Begins with one; the answer, if there are too many.
     fn begin(&mut self, order: BootstrapOrder) -> Option<Input> {
         if self.under_way.len() >= MAX_PROVISIONS {
             return Some(refused(&order, "too many devices wait until another server is told of them"));
         }
         let BootstrapOrder::Provision { order, target, endpoint, credential } = order else { return None };
-        self.under_way.spawn(carry_out(self.room.clone(), order, target, endpoint, credential));
+        let (room, within) = (self.room(&target), self.within);
+        self.under_way.spawn(async move {
+            let told = async {
+                let _place = room.acquire().await;
+                provision(&target, &endpoint, &credential).await
+            };
+            let result = tokio::time::timeout(within, told).await.unwrap_or_else(|_| {
+                Err(format!("{}: took longer than {} s: check whether it can follow", shown(&target), within.as_secs()))
+            });
+            Input::Bootstrap(BootstrapInput::Provisioned { order, result })
+        });
         None
     }
 
@@ -213,20 +234,4 @@ impl Provisions {
             }
         }
     }
-}
-
-async fn carry_out(
-    room: Arc<Semaphore>,
-    order: OrderId,
-    target: Arc<ProvisionTarget>,
-    endpoint: Endpoint,
-    credential: ProvisionCredential,
-) -> Input {
-    let told = async {
-        let _place = room.acquire().await;
-        provision(&target, &endpoint, &credential).await
-    };
-    let result = tokio::time::timeout(PROVISION_TIME, told).await;
-    let result = result.unwrap_or_else(|_| Err(format!("{}: took longer than a minute", target.url)));
-    Input::Bootstrap(BootstrapInput::Provisioned { order, result })
 }

@@ -3,12 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::gateway::bootstrap::orders::{OrderId, ProvisionCredential};
 use crate::io::secure::authority;
 use crate::io::secure::identity::{ClientAuthentication, IdentityFiles};
 use crate::io::secure::own;
+use crate::model::bootstrap::ProvisionKind;
+use crate::model::credential::SecretBytes;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -117,4 +122,114 @@ async fn the_thread_ends_with_its_handle() {
     drop(thread);
     assert!(timeout(PATIENCE, inputs.recv()).await.expect("an end").is_none());
     drop(setter);
+}
+
+/// A server that takes connections and says nothing.
+async fn silent() -> (TcpListener, Arc<ProvisionTarget>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let target = ProvisionTarget { kind: ProvisionKind::Leshan, url, user: None, password: None, domain: None };
+    (listener, Arc::new(target))
+}
+
+fn provisioning(number: usize, target: &Arc<ProvisionTarget>) -> BootstrapOrder {
+    let key = SecretBytes::new(&[7; 16]);
+    BootstrapOrder::Provision {
+        order: OrderId(number as u64),
+        target: target.clone(),
+        endpoint: Endpoint::new("node-1").unwrap(),
+        credential: ProvisionCredential::Psk { identity: "i".to_owned(), key },
+    }
+}
+
+fn provisioned(input: &Input) -> (u64, Option<&str>) {
+    match input {
+        Input::Bootstrap(BootstrapInput::Provisioned { order, result }) => {
+            (order.0, result.as_ref().err().map(String::as_str))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Running {
+    async fn provisioned(&mut self) -> (u64, Option<String>) {
+        let batch = timeout(PATIENCE, self.inputs.recv()).await.expect("an answer").unwrap();
+        assert_eq!(batch.len(), 1);
+        let (order, error) = provisioned(&batch[0]);
+        (order, error.map(str::to_owned))
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_holds_up_neither_keys_nor_another_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, _) = Running::start(folder.path());
+    let (listener, target) = silent().await;
+    for number in 0..=PROVISIONS_AT_ONCE {
+        assert!(running.thread.order(provisioning(number, &target)).is_none());
+    }
+    let mut connections = Vec::new();
+    for _ in 0..PROVISIONS_AT_ONCE {
+        connections.push(timeout(PATIENCE, listener.accept()).await.expect("a connection").unwrap());
+    }
+    running.make(100, &[KeyWish::RawPublicKey]).await.unwrap();
+    let (other_listener, other) = silent().await;
+    assert!(running.thread.order(provisioning(101, &other)).is_none());
+    drop(timeout(PATIENCE, other_listener.accept()).await.expect("a connection").unwrap());
+    let (order, error) = running.provisioned().await;
+    assert!(error.unwrap().contains("cannot be asked"));
+    assert_eq!(order, 101);
+    // The last waits until there is room.
+    assert!(listener.accept().now_or_never().is_none());
+    connections.clear();
+    timeout(PATIENCE, listener.accept()).await.expect("the last").unwrap();
+}
+
+#[tokio::test]
+async fn provisions_that_find_no_room_are_answered_at_once() {
+    let (_listener, target) = silent().await;
+    let mut provisions = Provisions::new(PATIENCE);
+    for number in 0..MAX_PROVISIONS {
+        assert!(provisions.begin(provisioning(number, &target)).is_none());
+    }
+    let refused = provisions.begin(provisioning(MAX_PROVISIONS, &target)).expect("an answer");
+    let (order, error) = provisioned(&refused);
+    assert_eq!(order, MAX_PROVISIONS as u64);
+    assert!(error.unwrap().contains("too many"));
+}
+
+#[tokio::test]
+async fn provisions_end_in_time_those_that_wait_too_and_silent_servers_are_forgotten() {
+    let (_listener, target) = silent().await;
+    let mut provisions = Provisions::new(Duration::from_millis(20));
+    for number in 0..=PROVISIONS_AT_ONCE {
+        assert!(provisions.begin(provisioning(number, &target)).is_none());
+    }
+    let mut ended = Vec::new();
+    for _ in 0..=PROVISIONS_AT_ONCE {
+        let done = timeout(PATIENCE, provisions.next()).await.expect("an end");
+        let (order, error) = provisioned(&done);
+        assert!(error.unwrap().starts_with(&format!("{}: took longer", target.url)));
+        ended.push(order);
+    }
+    ended.sort_unstable();
+    assert!(ended.into_iter().eq(0..=PROVISIONS_AT_ONCE as u64));
+    let (_other_listener, other) = silent().await;
+    provisions.begin(provisioning(0, &other));
+    assert_eq!(provisions.rooms.len(), 1);
+}
+
+#[tokio::test]
+async fn orders_that_find_no_room_are_answered_with_an_error() {
+    let (orders, mut receiver) = mpsc::channel(1);
+    let folder = tempfile::tempdir().unwrap();
+    let introduction = watch::Sender::new(Introduction::new(&identity(folder.path())));
+    let thread = BootstrapThread { orders, introduction };
+    let (_listener, target) = silent().await;
+    assert!(thread.order(provisioning(1, &target)).is_none());
+    let refused = thread.order(provisioning(2, &target)).expect("an answer");
+    assert_eq!(provisioned(&refused), (2, Some("too many orders of the bootstrap server wait")));
+    receiver.close();
+    let refused = thread.order(provisioning(3, &target)).expect("an answer");
+    assert_eq!(provisioned(&refused), (3, Some("the thread of the bootstrap server is gone")));
 }
