@@ -51,14 +51,15 @@ pub(super) fn read_http(section: &mut Section<'_, '_>) -> HttpSettings {
         section.not_yet_served("webhook_allow", "web hooks are");
     }
     let leshan_listen = section.listeners("leshan_listen", "off", "Addresses of the Leshan-compatible API.");
-    let bootstrap =
+    let leshan_bootstrap_listen =
         section.listeners("leshan_bootstrap_listen", "off", "Addresses of the Leshan-compatible bootstrap API.");
-    if !bootstrap.is_empty() {
-        section.not_yet_served("leshan_bootstrap_listen", "the Leshan-compatible bootstrap API is");
-    }
     let tokens = read_tokens(section);
     if tokens.is_empty() && section.names("token").is_empty() {
-        for (key, listen) in [("listen", &listen), ("leshan_listen", &leshan_listen)] {
+        for (key, listen) in [
+            ("listen", &listen),
+            ("leshan_listen", &leshan_listen),
+            ("leshan_bootstrap_listen", &leshan_bootstrap_listen),
+        ] {
             for address in listen.iter().filter(|address| !address.ip().is_loopback()) {
                 let message = format!("{address} is reachable from outside, and there is no token to protect the API");
                 let hint =
@@ -71,7 +72,7 @@ pub(super) fn read_http(section: &mut Section<'_, '_>) -> HttpSettings {
             section.problem("cors_origins", "without a token, \"*\" would open the API to every web page", hint);
         }
     }
-    HttpSettings { listen, tls, cors_origins, tokens, leshan_listen }
+    HttpSettings { listen, tls, cors_origins, tokens, leshan_listen, leshan_bootstrap_listen }
 }
 
 fn read_tokens(section: &mut Section<'_, '_>) -> Vec<HttpToken> {

@@ -138,6 +138,16 @@ pub struct HttpSettings {
     pub tokens: Vec<HttpToken>,
     /// Addresses of the Leshan-compatible API; loopback only while there are no tokens.
     pub leshan_listen: Vec<SocketAddr>,
+    /// Addresses of the Leshan-compatible bootstrap API; loopback only while there are no tokens.
+    pub leshan_bootstrap_listen: Vec<SocketAddr>,
+}
+
+impl HttpSettings {
+    /// Whether nothing is served over HTTP.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        [&self.listen, &self.leshan_listen, &self.leshan_bootstrap_listen].iter().all(|listen| listen.is_empty())
+    }
 }
 
 /// `[http.token.*]`.
@@ -285,7 +295,7 @@ impl Settings {
             sinks: self.sinks.iter().map(|sink| sink.core.clone()).collect(),
             streams_values: !self.http.listen.is_empty(),
             streams_samples: !self.http.leshan_listen.is_empty(),
-            streams_bootstrap: false,
+            streams_bootstrap: !self.http.leshan_bootstrap_listen.is_empty(),
             listeners: listeners.iter().map(|on| format!("{}://{}", on.transport.scheme(), on.address)).collect(),
             addresses: listeners.iter().map(|on| on.address).collect(),
             transports: listeners.iter().map(|on| on.transport).collect(),

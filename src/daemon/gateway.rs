@@ -23,7 +23,7 @@ use crate::io::bootstrap::BootstrapThread;
 use crate::io::clock::{RunClock, wall_is_trusted, wall_now};
 use crate::io::dtls::HandshakeThread;
 use crate::io::files;
-use crate::io::http::{HttpConfiguration, HttpServer, Token};
+use crate::io::http::{Addresses, HttpConfiguration, HttpServer, Reachable, Token};
 use crate::io::mqtt::{self, BrokerAddress, MqttConfiguration, MqttSink, ProtocolVersion};
 use crate::io::store::{self, StoreConfiguration};
 use crate::io::tcp::TcpConnections;
@@ -54,6 +54,8 @@ pub struct Gateway {
     pub http_addresses: Vec<SocketAddr>,
     /// Where the Leshan-compatible API is.
     pub leshan_addresses: Vec<SocketAddr>,
+    /// Where the Leshan-compatible bootstrap API is.
+    pub leshan_bootstrap_addresses: Vec<SocketAddr>,
     /// `http`, or `https` with a certificate.
     pub http_scheme: &'static str,
 }
@@ -101,13 +103,7 @@ impl Gateway {
             .map(|(address, transport)| format!("{}://{address}", transport.scheme()))
             .collect();
         let lwm2m_uris = configuration.listeners.clone();
-        let scopes = configuration.scopes.iter();
-        let of_server: Vec<SocketAddr> = lwm2m_addresses
-            .iter()
-            .zip(scopes)
-            .filter(|(_, scope)| **scope == Scope::Server)
-            .map(|(address, _)| *address)
-            .collect();
+        let addresses = addresses(&configuration);
         let mut ports = Vec::new();
         let mut sinks = Vec::new();
         for (index, sink) in settings.sinks.iter().enumerate() {
@@ -117,10 +113,10 @@ impl Gateway {
             sinks.push(task);
         }
         let metrics = Metrics::new();
-        let http = if settings.http.listen.is_empty() && settings.http.leshan_listen.is_empty() {
+        let http = if settings.http.is_off() {
             None
         } else {
-            let configuration = http_configuration(&settings.http, &of_server);
+            let configuration = http_configuration(&settings.http, addresses);
             let server = HttpServer::start(configuration, inputs.clone(), metrics.clone());
             Some(server.map_err(|error| format!("http: {error}"))?)
         };
@@ -151,6 +147,8 @@ impl Gateway {
         let traces = http.as_ref().map(HttpServer::traces);
         let http_addresses = http.as_ref().map(|http| http.addresses().to_vec()).unwrap_or_default();
         let leshan_addresses = http.as_ref().map(|http| http.leshan_addresses().to_vec()).unwrap_or_default();
+        let leshan_bootstrap_addresses =
+            http.as_ref().map(|http| http.leshan_bootstrap_addresses().to_vec()).unwrap_or_default();
         let http_scheme = if settings.http.tls.is_some() { "https" } else { "http" };
         let host = Host {
             core,
@@ -181,6 +179,7 @@ impl Gateway {
             lwm2m_uris,
             http_addresses,
             leshan_addresses,
+            leshan_bootstrap_addresses,
             http_scheme,
         })
     }
@@ -293,7 +292,17 @@ fn listen_all(settings: &Settings, inputs: &InputSender) -> Result<Listening, St
     Ok(listening)
 }
 
-fn http_configuration(settings: &HttpSettings, lwm2m: &[SocketAddr]) -> HttpConfiguration {
+/// Where devices may connect, of each server.
+fn addresses(configuration: &device::Configuration) -> Addresses {
+    let of = |wanted: Scope| {
+        let listeners = configuration.addresses.iter().zip(&configuration.transports).zip(&configuration.scopes);
+        let wanted = listeners.filter(|(_, scope)| **scope == wanted);
+        wanted.map(|((address, transport), _)| Reachable { transport: *transport, address: *address }).collect()
+    };
+    Addresses { server: of(Scope::Server), bootstrap: of(Scope::Bootstrap) }
+}
+
+fn http_configuration(settings: &HttpSettings, addresses: Addresses) -> HttpConfiguration {
     HttpConfiguration {
         listen: settings.listen.clone(),
         tls: settings.tls.clone(),
@@ -304,7 +313,8 @@ fn http_configuration(settings: &HttpSettings, lwm2m: &[SocketAddr]) -> HttpConf
             .collect(),
         cors_origins: settings.cors_origins.clone(),
         leshan_listen: settings.leshan_listen.clone(),
-        lwm2m: lwm2m.to_vec(),
+        leshan_bootstrap_listen: settings.leshan_bootstrap_listen.clone(),
+        addresses,
     }
 }
 

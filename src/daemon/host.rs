@@ -230,7 +230,7 @@ impl Host {
                     Some(bootstrap) => bootstrap.order(order),
                     None => Some(bootstrap::refused(&order, "the bootstrap server is off")),
                 }),
-                Output::BootstrapNews(_) => {}
+                Output::BootstrapNews(news) => turn.events.push(StreamEvent::of_bootstrap(&news)),
                 Output::Result(result) => turn.events.push(StreamEvent::Result(result)),
                 Output::Registration { kind, registration } => {
                     let event = leshan::Event::of_registration(kind, &registration);

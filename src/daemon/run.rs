@@ -87,6 +87,9 @@ async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Re
     for address in &gateway.leshan_addresses {
         tracing::info!("the Leshan-compatible API listens on {}://{address}/api", gateway.http_scheme);
     }
+    for address in &gateway.leshan_bootstrap_addresses {
+        tracing::info!("the Leshan-compatible bootstrap API listens on {}://{address}/api", gateway.http_scheme);
+    }
     for address in &gateway.http_addresses {
         tracing::info!("HTTP listens on {}://{address}", gateway.http_scheme);
     }

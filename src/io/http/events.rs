@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::command::CommandResult;
+use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
 use crate::model::path::Path;
@@ -197,14 +198,14 @@ pub(super) struct Filter {
     pub(super) device: Option<String>,
     /// Types; empty: all.
     pub(super) types: Vec<String>,
-    /// For the Leshan-compatible stream, which has events of its own and no types.
-    pub(super) leshan: bool,
+    /// For the Leshan-compatible stream of this server, which has events of its own and no types.
+    pub(super) leshan: Option<Scope>,
 }
 
 impl Filter {
     fn takes(&self, event: &StreamEvent) -> bool {
-        if self.leshan || matches!(event, StreamEvent::Leshan(_)) {
-            return self.leshan && self.takes_for_leshan(event);
+        if self.leshan.is_some() || matches!(event, StreamEvent::Leshan(_)) {
+            return self.leshan.is_some_and(|server| self.takes_for_leshan(server, event));
         }
         matches!(event, StreamEvent::Missed(_))
             || ((self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind()))
@@ -212,10 +213,12 @@ impl Filter {
     }
 
     /// Its own events, and those of presence, which are the same.
-    fn takes_for_leshan(&self, event: &StreamEvent) -> bool {
+    fn takes_for_leshan(&self, server: Scope, event: &StreamEvent) -> bool {
         let told = match event {
-            StreamEvent::Leshan(_) => true,
-            StreamEvent::Bridge(event) => matches!(event.kind, EventKind::Awake | EventKind::Asleep),
+            StreamEvent::Leshan(event) => event.name.server() == server,
+            StreamEvent::Bridge(event) => {
+                server == Scope::Server && matches!(event.kind, EventKind::Awake | EventKind::Asleep)
+            }
             _ => false,
         };
         told && self.device.as_deref().is_none_or(|device| event.concerns(device))
@@ -544,7 +547,7 @@ mod tests {
     fn a_filter_passes_over_what_it_does_not_take() {
         let (_sender, _events, mut hub) = hub("run");
         hub.take(vec![value("a", 1), value("b", 2), value("a", 3)]);
-        let of_b = Filter { device: Some("b".to_owned()), types: vec!["value".to_owned()], leshan: false };
+        let of_b = Filter { device: Some("b".to_owned()), types: vec!["value".to_owned()], leshan: None };
         let answered = ask(&mut hub, Position::Behind(0), &of_b).unwrap();
         assert_eq!((numbers(&answered), answered.position), (vec![2], 3));
         let results = Filter { types: vec!["result".to_owned()], ..Filter::default() };

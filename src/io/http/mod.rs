@@ -46,7 +46,7 @@ use crate::gateway::vocabulary::{Answer, Input, RequestId};
 use crate::instrumentation::metrics::Metrics;
 
 pub use events::{EventSender, MAX_EVENT_BYTES, MAX_EVENTS, MAX_STREAMS, StreamEvent, VALUES_KEPT};
-pub use leshan::MAX_DELAYED;
+pub use leshan::{Addresses, MAX_DELAYED, Reachable};
 pub use question::{ANSWER_TIME, MAX_WAITING};
 pub use request::{MAX_BODIES_BYTES, MAX_BODY_BYTES, REQUEST_TIME};
 pub use tls::{HANDSHAKE_TIME, MAX_HANDSHAKES, Tls};
@@ -88,8 +88,10 @@ pub struct HttpConfiguration {
     pub cors_origins: Vec<String>,
     /// Addresses of the Leshan-compatible API; with the same certificate and tokens.
     pub leshan_listen: Vec<SocketAddr>,
-    /// Where devices find the LwM2M server, for the Leshan-compatible API to tell.
-    pub lwm2m: Vec<SocketAddr>,
+    /// Addresses of the Leshan-compatible bootstrap API; the same holds.
+    pub leshan_bootstrap_listen: Vec<SocketAddr>,
+    /// Where devices may connect, for the Leshan-compatible API to tell.
+    pub addresses: Addresses,
 }
 
 /// A running server. Dropped, it stops without waiting.
@@ -100,6 +102,7 @@ pub struct HttpServer {
     traces: TraceSender,
     addresses: Vec<SocketAddr>,
     leshan_addresses: Vec<SocketAddr>,
+    leshan_bootstrap_addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -123,9 +126,12 @@ impl HttpServer {
         metrics: Metrics,
         times: Times,
     ) -> io::Result<Self> {
-        let HttpConfiguration { listen, tls, tokens, cors_origins, leshan_listen, lwm2m } = configuration;
-        let (listeners, addresses) = bind(&listen, tokens.is_empty())?;
-        let (leshan_listeners, leshan_addresses) = bind(&leshan_listen, tokens.is_empty())?;
+        let HttpConfiguration { listen, tls, tokens, cors_origins, .. } = configuration;
+        let loopback_only = tokens.is_empty();
+        let (listeners, addresses) = bind(&listen, loopback_only)?;
+        let (leshan_listeners, leshan_addresses) = bind(&configuration.leshan_listen, loopback_only)?;
+        let (bootstrap_listeners, leshan_bootstrap_addresses) =
+            bind(&configuration.leshan_bootstrap_listen, loopback_only)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (answers, incoming) = mpsc::channel(QUEUED_ANSWERS);
         let (asker, desk) = question::desk(core, incoming, times.answer);
@@ -135,16 +141,28 @@ impl HttpServer {
         let traces = TraceSender::new();
         let api = routes::Api::new(asker, events, traces.gallery(), metrics, times.request);
         let guarding = access.guard(&api.metrics);
-        let (leshan_router, later) = leshan::router(api.clone(), guarding, event_sender.clone(), &run, &lwm2m);
+        let (leshan_router, bootstrap_router, later) =
+            leshan::routers(api.clone(), &guarding, event_sender.clone(), &run, &configuration.addresses);
         let router = routes::router(api, access);
         let (stop, stopped) = watch::channel(false);
         let serving = Serving { router, tls, stopped };
         let leshan_serving = Serving { router: leshan_router, ..serving.clone() };
-        let listeners = [(listeners, serving), (leshan_listeners, leshan_serving)];
+        let bootstrap_serving = Serving { router: bootstrap_router, ..serving.clone() };
+        let listeners =
+            [(listeners, serving), (leshan_listeners, leshan_serving), (bootstrap_listeners, bootstrap_serving)];
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || runtime.block_on(serve(listeners, desk, hub, later)))?;
-        Ok(Self { answers, events: event_sender, traces, addresses, leshan_addresses, stop, thread: Some(thread) })
+        Ok(Self {
+            answers,
+            events: event_sender,
+            traces,
+            addresses,
+            leshan_addresses,
+            leshan_bootstrap_addresses,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// The addresses that are served, with the ports that the system chose for 0.
@@ -157,6 +175,12 @@ impl HttpServer {
     #[must_use]
     pub fn leshan_addresses(&self) -> &[SocketAddr] {
         &self.leshan_addresses
+    }
+
+    /// The same for the Leshan-compatible bootstrap API.
+    #[must_use]
+    pub fn leshan_bootstrap_addresses(&self) -> &[SocketAddr] {
+        &self.leshan_bootstrap_addresses
     }
 
     /// Where the core's answers go. At most [`MAX_WAITING`] questions wait, so that it never is full of answers that
@@ -217,7 +241,7 @@ fn bind(listen: &[SocketAddr], loopback_only: bool) -> io::Result<(Vec<TcpListen
 }
 
 async fn serve(
-    listeners: [(Vec<TcpListener>, Serving); 2],
+    listeners: [(Vec<TcpListener>, Serving); 3],
     desk: question::Desk,
     hub: events::Hub,
     later: leshan::Later,

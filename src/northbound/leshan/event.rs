@@ -4,9 +4,11 @@ use serde_json::{Value as Json, json};
 
 use super::node::Leaves;
 use super::registration::Registration;
+use crate::model::credential::Scope;
 use crate::model::event::EventKind;
 use crate::model::path::Path;
 use crate::model::report::Sample;
+use crate::model::time::WallTime;
 
 /// What happened, by Leshan's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum EventName {
     RequestResponse,
     /// A message to or from a device.
     CoapLog,
+    /// Something happened in a bootstrap session.
+    BootstrapSession,
 }
 
 impl EventName {
@@ -45,6 +49,16 @@ impl EventName {
             Self::Send => "SEND",
             Self::RequestResponse => "REQUEST_RESPONSE",
             Self::CoapLog => "COAPLOG",
+            Self::BootstrapSession => "BSSESSION",
+        }
+    }
+
+    /// Which of Leshan's servers tells of it.
+    #[must_use]
+    pub const fn server(self) -> Scope {
+        match self {
+            Self::BootstrapSession => Scope::Bootstrap,
+            _ => Scope::Server,
         }
     }
 }
@@ -108,5 +122,12 @@ impl Event {
     pub fn send(endpoint: &str, samples: &[Sample]) -> Self {
         let data = json!({ "ep": endpoint, "val": Leaves::of_samples(samples).by_path() });
         Self { name: EventName::Send, endpoint: endpoint.to_owned(), data }
+    }
+
+    /// Something happened in a bootstrap session: `name` is Leshan's word for it.
+    #[must_use]
+    pub fn bootstrap_session(name: &str, endpoint: &str, ts: WallTime, message: &str) -> Self {
+        let data = json!({ "name": name, "endpoint": endpoint, "time": ts.millis(), "message": message });
+        Self { name: EventName::BootstrapSession, endpoint: endpoint.to_owned(), data }
     }
 }

@@ -29,7 +29,7 @@ mod value;
 pub use bootstrap::{Entry, configuration_of, entry_of};
 pub use event::{Event, EventName};
 pub use registration::Registration;
-pub use reply::{Reply, delayed, delayed_response, reply};
+pub use reply::{Reply, delayed, delayed_response, reply, status_of};
 pub use request::{LeshanCommand, Parameters, command};
 pub use route::{DeviceRequest, Route, Wanted, route};
 pub use security::{credential_of, security_info};
@@ -46,7 +46,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// 400 in the words that clients of Leshan look for.
-    fn invalid(reason: impl std::fmt::Display) -> Self {
+    #[must_use]
+    pub fn invalid(reason: impl std::fmt::Display) -> Self {
         Self { status: 400, text: format!("Invalid request: {reason}") }
     }
 

@@ -109,11 +109,17 @@ fn response(asked: &LeshanCommand, result: &CommandResult, types: &DeviceModel<'
     }
 }
 
+/// A code such as `2.05` by Leshan's name.
+#[must_use]
+pub fn status_of(code: &str) -> String {
+    let named = STATUSES.iter().find(|(known, _)| *known == code).map(|(_, status)| (*status).to_owned());
+    named.unwrap_or_else(|| format!("UNKNOWN({})", code.replace('.', "")))
+}
+
 /// `status`, `valid`, `success` and `failure`.
 fn head(code: &str, success: bool) -> Map<String, Json> {
-    let named = STATUSES.iter().find(|(known, _)| *known == code).map(|(_, status)| (*status).to_owned());
-    let valid = named.is_some();
-    let status = named.unwrap_or_else(|| format!("UNKNOWN({})", code.replace('.', "")));
+    let valid = STATUSES.iter().any(|(known, _)| *known == code);
+    let status = status_of(code);
     let mut head = Map::new();
     head.insert("status".to_owned(), status.into());
     head.insert("valid".to_owned(), valid.into());

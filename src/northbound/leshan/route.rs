@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::Refusal;
+use crate::model::credential::Scope;
 use crate::model::path::Path;
 
 /// A request by method and path.
@@ -37,6 +38,23 @@ pub enum Route {
     OwnEndpoints,
     /// Something to ask of a device.
     Device(DeviceRequest),
+    /// All bootstrap configurations by endpoint.
+    Configurations,
+    /// One bootstrap configuration, which Leshan does not serve.
+    Configuration {
+        /// Endpoint name.
+        endpoint: String,
+    },
+    /// Puts a bootstrap configuration.
+    PutConfiguration {
+        /// Endpoint name.
+        endpoint: String,
+    },
+    /// Removes a bootstrap configuration.
+    RemoveConfiguration {
+        /// Endpoint name.
+        endpoint: String,
+    },
 }
 
 /// Something to ask of a device.
@@ -89,11 +107,12 @@ impl Wanted {
     }
 }
 
-/// What a request means. `path` is that of the URL, percent-encoded, without its query.
+/// What a request means. `path` is that of the URL, percent-encoded, without its query. `server` says which of Leshan's
+/// servers is spoken to: they share events and credentials.
 ///
 /// # Errors
-/// The status and text to answer: 400 for paths that lead nowhere, 405 for methods, 501 for what this version lacks.
-pub fn route(method: &str, path: &str) -> Result<Route, Refusal> {
+/// The status and text to answer: 400 for paths that lead nowhere, 404 for what the server has not, 405 for methods.
+pub fn route(server: Scope, method: &str, path: &str) -> Result<Route, Refusal> {
     let not_found = || Refusal { status: 404, text: "Not Found".to_owned() };
     let invalid = || Refusal { status: 400, text: "Invalid path".to_owned() };
     let parts: Option<Vec<String>> = path
@@ -104,6 +123,14 @@ pub fn route(method: &str, path: &str) -> Result<Route, Refusal> {
     let parts = parts.ok_or_else(invalid)?;
     let words: Vec<&str> = parts.iter().map(String::as_str).collect();
     let ["api", area, rest @ ..] = words.as_slice() else { return Err(not_found()) };
+    let of = match *area {
+        "clients" | "objectspecs" => Scope::Server,
+        "bootstrap" => Scope::Bootstrap,
+        _ => server,
+    };
+    if of != server {
+        return Err(not_found());
+    }
     match (*area, method, rest) {
         ("clients", "GET", []) => Ok(Route::Clients),
         ("clients", "GET", [endpoint]) => Ok(Route::Client { endpoint: (*endpoint).to_owned() }),
@@ -122,7 +149,7 @@ pub fn route(method: &str, path: &str) -> Result<Route, Refusal> {
         ("security", "DELETE", ["clients", endpoint]) => {
             Ok(Route::RemoveCredential { endpoint: (*endpoint).to_owned() })
         }
-        ("bootstrap", ..) => Err(not_served("the bootstrap server is not served by this version")),
+        ("bootstrap", method, rest) => configuration(method, rest),
         ("objectspecs" | "event" | "security" | "server", "GET", _) => Err(invalid()),
         ("objectspecs" | "event" | "security" | "server", ..) => {
             Err(Refusal { status: 405, text: format!("{method} is not allowed here") })
@@ -131,8 +158,21 @@ pub fn route(method: &str, path: &str) -> Result<Route, Refusal> {
     }
 }
 
-fn not_served(reason: &str) -> Refusal {
-    Refusal { status: 501, text: reason.to_owned() }
+/// Bootstrap configurations.
+fn configuration(method: &str, rest: &[&str]) -> Result<Route, Refusal> {
+    let endpoint = || match rest {
+        [endpoint] => Ok((*endpoint).to_owned()),
+        [] => Err("endpoint name should be specified in the URL"),
+        _ => Err("endpoint name should be specified in the URL, nothing more"),
+    };
+    let route = match (method, rest) {
+        ("GET", []) => Ok(Route::Configurations),
+        ("GET", _) => endpoint().map(|endpoint| Route::Configuration { endpoint }),
+        ("POST", _) => endpoint().map(|endpoint| Route::PutConfiguration { endpoint }),
+        ("DELETE", _) => endpoint().map(|endpoint| Route::RemoveConfiguration { endpoint }),
+        _ => return Err(Refusal { status: 405, text: format!("{method} is not allowed here") }),
+    };
+    route.map_err(|text| Refusal { status: 400, text: text.to_owned() })
 }
 
 /// The operation of a method below an endpoint, and what of the target is the path.

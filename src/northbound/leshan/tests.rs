@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::model::command::{CommandError, CommandResult, ErrorKind, Outcome};
+use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
 use crate::model::object::{DeviceModel, ObjectModel};
@@ -36,7 +37,7 @@ impl Definitions {
 
 fn request_of(method: &str, url: &str) -> (DeviceRequest, Parameters) {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    match route(method, &format!("/api/clients/ep/{path}")) {
+    match route(Scope::Server, method, &format!("/api/clients/ep/{path}")) {
         Ok(Route::Device(request)) => (request, Parameters::parse(query)),
         other => panic!("{method} {url}: {other:?}"),
     }
@@ -325,13 +326,13 @@ fn routes_that_lead_nowhere_have_their_status() {
         ("POST", "/api/security/clients", 405),
         ("DELETE", "/api/security/clients", 405),
         ("GET", "/api/security/clients/ep", 400),
-        ("POST", "/api/bootstrap/ep", 501),
+        ("POST", "/api/bootstrap/ep", 404),
     ] {
-        assert_eq!(route(method, path).unwrap_err().status, status, "{method} {path}");
+        assert_eq!(route(Scope::Server, method, path).unwrap_err().status, status, "{method} {path}");
     }
-    assert_eq!(route("PUT", "/api/security/clients/"), Ok(Route::PutCredential));
+    assert_eq!(route(Scope::Server, "PUT", "/api/security/clients/"), Ok(Route::PutCredential));
     let removal = Route::RemoveCredential { endpoint: "a/b".to_owned() };
-    assert_eq!(route("DELETE", "/api/security/clients/a%2Fb"), Ok(removal));
+    assert_eq!(route(Scope::Server, "DELETE", "/api/security/clients/a%2Fb"), Ok(removal));
     for (path, expected) in [
         ("/api/clients", Route::Clients),
         ("/api/clients/", Route::Clients),
@@ -343,7 +344,33 @@ fn routes_that_lead_nowhere_have_their_status() {
         ("/api/security/server", Route::OwnSecurity),
         ("/api/server/endpoint", Route::OwnEndpoints),
     ] {
-        assert_eq!(route("GET", path), Ok(expected), "{path}");
+        assert_eq!(route(Scope::Server, "GET", path), Ok(expected), "{path}");
+    }
+}
+
+#[test]
+fn each_server_has_its_own_routes_and_both_have_events_and_credentials() {
+    let endpoint = || "a/b".to_owned();
+    for (method, path, expected) in [
+        ("GET", "/api/bootstrap", Route::Configurations),
+        ("GET", "/api/bootstrap/a%2Fb", Route::Configuration { endpoint: endpoint() }),
+        ("POST", "/api/bootstrap/a%2Fb/", Route::PutConfiguration { endpoint: endpoint() }),
+        ("DELETE", "/api/bootstrap/a%2Fb", Route::RemoveConfiguration { endpoint: endpoint() }),
+    ] {
+        assert_eq!(route(Scope::Bootstrap, method, path), Ok(expected), "{method} {path}");
+        assert_eq!(route(Scope::Server, method, path).unwrap_err().status, 404, "{method} {path}");
+    }
+    for (method, path, status) in [
+        ("POST", "/api/bootstrap", 400),
+        ("DELETE", "/api/bootstrap/a/b", 400),
+        ("PUT", "/api/bootstrap/a", 405),
+        ("GET", "/api/clients", 404),
+        ("GET", "/api/objectspecs/a", 404),
+    ] {
+        assert_eq!(route(Scope::Bootstrap, method, path).unwrap_err().status, status, "{method} {path}");
+    }
+    for path in ["/api/event", "/api/security/clients", "/api/server/security", "/api/server/endpoint"] {
+        assert_eq!(route(Scope::Bootstrap, "GET", path), route(Scope::Server, "GET", path), "{path}");
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::later::Promised;
-use super::{Leshan, security, stream};
+use super::{Leshan, bootstrap, security, stream};
 use crate::gateway::configuration::Role;
 use crate::gateway::vocabulary::{Answer, CommandProgress, Query};
 use crate::io::http::error::ApiError;
@@ -73,7 +73,7 @@ async fn answer(leshan: &Leshan, request: Request) -> Result<Response, Early> {
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, leshan).await?;
     let parameters = Parameters::parse(parts.uri.query().unwrap_or_default());
-    let routed = route(parts.method.as_str(), parts.uri.path());
+    let routed = route(leshan.server, parts.method.as_str(), parts.uri.path());
     let request = Request::from_parts(parts, body);
     Ok(match routed? {
         Route::Clients => registrations(leshan, None).await?,
@@ -82,12 +82,16 @@ async fn answer(leshan: &Leshan, request: Request) -> Result<Response, Early> {
             let known = known(leshan, &endpoint).await?;
             Json(specifications(&known.types())).into_response()
         }
-        Route::Events => stream::follow(&leshan.api, caller, &parameters).await?,
+        Route::Events => stream::follow(&leshan.api, leshan.server, caller, &parameters).await?,
         Route::Credentials => security::list(leshan, caller).await?,
         Route::PutCredential => security::put(leshan, caller, request).await?,
         Route::RemoveCredential { endpoint } => security::remove(leshan, caller, endpoint).await?,
         Route::OwnSecurity => Json(json!({})).into_response(),
         Route::OwnEndpoints => Json((*leshan.endpoints).clone()).into_response(),
+        Route::Configurations => bootstrap::list(leshan, caller).await?,
+        Route::Configuration { endpoint } => bootstrap::show(leshan, caller, endpoint).await?,
+        Route::PutConfiguration { endpoint } => bootstrap::put(leshan, caller, endpoint, request).await?,
+        Route::RemoveConfiguration { endpoint } => bootstrap::remove(leshan, caller, endpoint).await?,
         Route::Device(asked) => device(leshan, caller, asked, &parameters, request).await?,
     })
 }

@@ -1,4 +1,4 @@
-//! Credentials over the Leshan-compatible API: those of the LwM2M server.
+//! Credentials over the Leshan-compatible API: those of the server that is spoken to.
 
 use axum::Json;
 use axum::extract::Request;
@@ -24,7 +24,7 @@ pub(super) async fn list(leshan: &Leshan, caller: Caller) -> Result<Response, Ea
     caller.demand(Role::Admin)?;
     let (mut items, mut after) = (Vec::new(), None);
     loop {
-        let query = Query::Credentials { search: String::new(), scope: Some(Scope::Server), after, limit: MAX_LIMIT };
+        let query = Query::Credentials { search: String::new(), scope: Some(leshan.server), after, limit: MAX_LIMIT };
         let page = body_of(leshan, query).await?;
         items.extend(page["items"].as_array().into_iter().flatten().filter_map(security_info));
         match page["next"].as_str() {
@@ -38,7 +38,10 @@ pub(super) async fn list(leshan: &Leshan, caller: Caller) -> Result<Response, Ea
 pub(super) async fn put(leshan: &Leshan, caller: Caller, request: Request) -> Result<Response, Early> {
     caller.demand(Role::Admin)?;
     let WholeBody(body) = <WholeBody as axum::extract::FromRequest<_>>::from_request(request, &leshan.api).await?;
-    let fields = credential_of(&body)?;
+    let mut fields = credential_of(&body)?;
+    if leshan.server == Scope::Bootstrap {
+        fields.insert("scope".to_owned(), "bootstrap".into());
+    }
     let settled = parse_credential(&fields, None).and_then(settle).map_err(|problems| refused(&problems.into()))?;
     body_of(leshan, Query::PutCredential(Box::new(settled.wish))).await?;
     Ok(StatusCode::OK.into_response())
@@ -47,11 +50,12 @@ pub(super) async fn put(leshan: &Leshan, caller: Caller, request: Request) -> Re
 /// Removes one, with what stands by it.
 pub(super) async fn remove(leshan: &Leshan, caller: Caller, endpoint: String) -> Result<Response, Early> {
     caller.demand(Role::Admin)?;
-    body_of(leshan, Query::RemoveCredential { scope: Scope::Server, endpoint }).await?;
+    body_of(leshan, Query::RemoveCredential { scope: leshan.server, endpoint }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn body_of(leshan: &Leshan, query: Query) -> Result<Value, Early> {
+/// What the core answers, or why it did not.
+pub(super) async fn body_of(leshan: &Leshan, query: Query) -> Result<Value, Early> {
     match leshan.api.core.ask(query).await? {
         Answer::Body(body) => Ok(body),
         Answer::Failed(error) => Err(refused(&error).into()),

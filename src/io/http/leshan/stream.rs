@@ -1,8 +1,8 @@
 //! `GET /api/event[?ep=..]`: Leshan's event stream. It has no ids and tells nothing twice; a client that is too slow
 //! loses events, and is not told.
 //!
-//! With `ep=` the messages of that device are told too (`COAPLOG`): the device is traced as long as the stream is open.
-//! Tracing has bounds of its own and needs an operator; where it cannot be had, the stream goes without.
+//! With `ep=` the LwM2M server tells the messages of that device too (`COAPLOG`): the device is traced as long as the
+//! stream is open. Tracing has bounds of its own and needs an operator; where it cannot be had, the stream goes without.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::io::http::guard::Caller;
 use crate::io::http::question::Asker;
 use crate::io::http::routes::Api;
 use crate::io::http::trace::{Heard, Onlooker};
+use crate::model::credential::Scope;
 use crate::model::event::EventKind;
 use crate::northbound::leshan::{self, Parameters};
 
@@ -54,18 +55,23 @@ struct Tracing {
     ask_at: Instant,
 }
 
-pub(super) async fn follow(api: &Api, caller: Caller, parameters: &Parameters) -> Result<Response, ApiError> {
+pub(super) async fn follow(
+    api: &Api,
+    server: Scope,
+    caller: Caller,
+    parameters: &Parameters,
+) -> Result<Response, ApiError> {
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
     let endpoint = parameters.pairs.iter().find(|(name, _)| name == "ep").and_then(|(_, value)| value.clone());
     let mut tracing = match (&endpoint, api.traces.look_on()) {
-        (Some(endpoint), Some(onlooker)) if caller.role() >= Role::Operator => {
+        (Some(endpoint), Some(onlooker)) if server == Scope::Server && caller.role() >= Role::Operator => {
             let (core, endpoint) = (api.core.clone(), endpoint.clone());
             Some(Tracing { core, role: caller.role(), endpoint, onlooker, ask_at: Instant::now() })
         }
         _ => None,
     };
-    let filter = Arc::new(Filter { device: endpoint, leshan: true, ..Filter::default() });
+    let filter = Arc::new(Filter { device: endpoint, leshan: Some(server), ..Filter::default() });
     if let Some(tracing) = &mut tracing {
         tracing.ask().await;
     }

@@ -42,7 +42,7 @@ pub(super) async fn follow(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: false };
+    let filter = Filter { device: device_of(&api, &parameters).await?, types: types_of(&parameters)?, leshan: None };
     let place = api.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| ApiError::busy("too many event streams are open"))?;
     let filter = Arc::new(filter);

@@ -22,16 +22,24 @@ fn server() -> (HttpServer, SocketAddr) {
 
 /// One event as a client reads it.
 #[derive(Debug, PartialEq)]
-struct Told {
+pub(super) struct Told {
     id: Option<String>,
-    event: String,
-    data: Value,
+    pub(super) event: String,
+    pub(super) data: Value,
 }
 
-struct Client(BufReader<TcpStream>);
+pub(super) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn open(address: SocketAddr, path: &str, headers: &str) -> Self {
+    pub(super) fn open(address: SocketAddr, path: &str, headers: &str) -> Self {
+        let mut client = Self::connect(address, path, headers);
+        // The comment that every stream of the own API begins with: from here on it reads along.
+        while client.line() != "retry: 2000" {}
+        client
+    }
+
+    /// Opens a stream up to the end of its head.
+    pub(super) fn connect(address: SocketAddr, path: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").unwrap();
@@ -46,8 +54,6 @@ impl Client {
             head.push(line.to_lowercase());
         }
         assert!(head.contains(&"content-type: text/event-stream".to_owned()), "{head:?}");
-        // The comment that every stream begins with: from here on it reads along.
-        while client.line() != "retry: 2000" {}
         client
     }
 
@@ -57,7 +63,7 @@ impl Client {
         line.trim_end().to_owned()
     }
 
-    fn next(&mut self) -> Told {
+    pub(super) fn next(&mut self) -> Told {
         let mut told = Told { id: None, event: String::new(), data: Value::Null };
         loop {
             let line = self.line();
@@ -83,7 +89,7 @@ fn value(device: &str, number: i64) -> StreamEvent {
     }
 }
 
-fn registered(device: &str) -> StreamEvent {
+pub(super) fn registered(device: &str) -> StreamEvent {
     StreamEvent::Bridge(Event {
         kind: EventKind::Registered,
         endpoint: Some(Endpoint::new(device).unwrap()),

@@ -33,8 +33,7 @@ fn result(outcome: Outcome) -> Answer {
 fn start(commands: Vec<Answer>) -> (HttpServer, SocketAddr, mpsc::Receiver<Value>) {
     let (core, mut inputs) = mpsc::channel::<Vec<Input>>(16);
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let configuration =
-        HttpConfiguration { leshan_listen: listen.clone(), lwm2m: listen, ..HttpConfiguration::default() };
+    let configuration = HttpConfiguration { leshan_listen: listen, ..HttpConfiguration::default() };
     let server = HttpServer::start(configuration, core, Metrics::new()).unwrap();
     let answers = server.answers();
     let (told, commanded) = mpsc::channel(2 * MAX_DELAYED);
@@ -88,14 +87,14 @@ fn a_read_is_a_command_and_its_result_a_node() {
 }
 
 #[test]
-fn unknown_clients_are_400_and_what_is_not_served_is_501() {
+fn unknown_clients_are_400_and_what_the_other_server_has_is_404() {
     let (server, address, _commanded) = start(Vec::new());
     assert_eq!(json_of(&get(address, "/api/clients")), json!([{ "endpoint": "ep" }]));
     for path in ["/api/clients/x", "/api/clients/x/3", "/api/objectspecs/x"] {
         let response = get(address, path);
         assert_eq!((response.status, response.body.as_str()), (400, "no registered client with id 'x'"), "{path}");
     }
-    assert_eq!(request(address, "PUT", "/api/bootstrap/ep", Some("{}")).unwrap().status, 501);
+    assert_eq!(request(address, "POST", "/api/bootstrap/ep", Some("{}")).unwrap().status, 404);
     assert_eq!(get(address, "/api/v1/devices").status, 404, "the own API is elsewhere");
     assert_eq!(get(address, "/healthz").status, 404);
     server.stop();

@@ -8,6 +8,7 @@ mod commands;
 mod credentials;
 mod events;
 mod leshan;
+mod leshan_bootstrap;
 mod own;
 
 use std::net::SocketAddr;
