@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Leshan;
 use super::requests::Early;
@@ -47,11 +47,13 @@ pub(super) async fn put(leshan: &Leshan, caller: Caller, request: Request) -> Re
     Ok(StatusCode::OK.into_response())
 }
 
-/// Removes one, with what stands by it.
+/// Removes one, with what stands by it. To Leshan it is the same whether there was one: its page removes before it puts.
 pub(super) async fn remove(leshan: &Leshan, caller: Caller, endpoint: String) -> Result<Response, Early> {
     caller.demand(Role::Admin)?;
-    body_of(leshan, Query::RemoveCredential { scope: leshan.server, endpoint }).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    match body_of(leshan, Query::RemoveCredential { scope: leshan.server, endpoint }).await {
+        Err(Early::Refused(Refusal { status: 404, .. })) => Ok(Json(json!({ "message": "not_found" })).into_response()),
+        removed => removed.map(|_| StatusCode::OK.into_response()),
+    }
 }
 
 /// What the core answers, or why it did not.
