@@ -9,6 +9,7 @@ use super::{
     CERTIFICATE_USAGES, FORMATS, MATCHING_TYPES, OSCORE, OSCORE_BYTES, OSCORE_NUMBERS, SECURITY_MODES, SERVER_BOOLEANS,
     SERVER_NUMBERS, SMS_SECURITY_MODES,
 };
+use crate::model::path::RESERVED_ID;
 use crate::northbound::field_reader::FieldReader;
 
 /// What a configuration becomes.
@@ -261,7 +262,9 @@ fn access_control(configuration: &mut FieldReader<'_>) -> Vec<Json> {
     let mut all = Vec::new();
     for (id, instance) in configuration.instances("acls") {
         let mut reader = configuration.within(&format!("acls.{id}"), instance);
-        let numbers = ["objectId", "objectInstanceId", "AccessControlOwner"].map(|name| {
+        // The bootstrap server is the owner of what has none.
+        let owner = reader.number("AccessControlOwner").unwrap_or_else(|| RESERVED_ID.into());
+        let numbers = ["objectId", "objectInstanceId"].map(|name| {
             let number = reader.number(name);
             if number.is_none() {
                 reader.problem(name, "is missing");
@@ -270,7 +273,7 @@ fn access_control(configuration: &mut FieldReader<'_>) -> Vec<Json> {
         });
         let rights = reader.get("acls").cloned().unwrap_or_else(|| json!({}));
         configuration.close(reader);
-        if let [Some(object), Some(object_instance), Some(owner)] = numbers {
+        if let [Some(object), Some(object_instance)] = numbers {
             all.push(json!({ "object": object, "instance": object_instance, "owner": owner, "acl": rights }));
         }
     }

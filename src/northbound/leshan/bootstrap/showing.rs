@@ -6,8 +6,8 @@ use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    CERTIFICATE_USAGES, FORMATS, MATCHING_TYPES, OSCORE, OSCORE_BYTES, OSCORE_NUMBERS, SECURITY_MODES, SERVER_BOOLEANS,
-    SERVER_NUMBERS, SMS_SECURITY_MODES,
+    CERTIFICATE_USAGES, FORMATS, MATCHING_TYPES, OSCORE, OSCORE_BYTES, SECURITY_MODES, SERVER_BOOLEANS, SERVER_NUMBERS,
+    SMS_SECURITY_MODES,
 };
 
 /// What Leshan would show of the entry `name`. `account` finds accounts that stand by themselves; entries name them.
@@ -134,26 +134,14 @@ fn access_control(entry: &Json) -> Map<String, Json> {
     entry["acls"].as_array().into_iter().flatten().enumerate().map(shown).collect()
 }
 
-/// Writes to the OSCORE object; others have no place in Leshan's configuration.
+/// Which OSCORE instances are written. All of them is secret; writes to other objects have no place here.
 fn oscore(entry: &Json) -> Map<String, Json> {
-    let mut instances: Map<String, Json> = Map::new();
-    for (path, value) in entry["writes"].as_object().into_iter().flatten() {
-        let ids: Vec<u16> = path.split('/').skip(1).map_while(|id| id.parse().ok()).collect();
-        let (instance, values) = match *ids.as_slice() {
-            [OSCORE, instance] => (instance, value.as_object().cloned().unwrap_or_default()),
-            [OSCORE, instance, resource] => (instance, Map::from_iter([(resource.to_string(), value.clone())])),
-            _ => continue,
-        };
-        let shown = instances.entry(instance.to_string()).or_insert_with(|| json!({ "oscoreMasterSecret": [] }));
-        for (theirs, resource) in OSCORE_BYTES.into_iter().filter(|(_, resource)| *resource != 0) {
-            if let Some(value) = values.get(&resource.to_string()) {
-                shown[theirs] = bytes_of(value).into();
-            }
-        }
-        for (theirs, resource) in OSCORE_NUMBERS {
-            if let Some(value) = values.get(&resource.to_string()).filter(|value| value.is_u64()) {
-                shown[theirs] = value.clone();
-            }
+    let mut instances = Map::new();
+    for path in entry["writes"].as_object().into_iter().flat_map(Map::keys) {
+        let mut ids = path.split('/').skip(1).map_while(|id| id.parse::<u16>().ok());
+        if let (Some(OSCORE), Some(instance)) = (ids.next(), ids.next()) {
+            let shown = OSCORE_BYTES.map(|(name, _)| (name.to_owned(), json!([])));
+            instances.insert(instance.to_string(), Json::Object(shown.into_iter().collect()));
         }
     }
     instances

@@ -1,6 +1,16 @@
 use serde_json::{Value as Json, json};
 
 use super::{configuration_of, entry_of};
+use crate::model::object::ObjectModel;
+use crate::northbound::bootstrap_json::{Secrets, entry_json, parse_entry};
+
+/// What has the form of a certificate, and of a private key in PKCS #8.
+const CERTIFICATE: [u8; 12] = [0x30, 10, 0x30, 3, 2, 1, 1, 0x30, 0, 3, 1, 1];
+const PRIVATE_KEY: [u8; 10] = [0x30, 8, 2, 1, 0, 0x30, 0, 4, 1, 9];
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
 
 /// What Leshan's page puts for a device with a bootstrap server and an LwM2M server.
 fn of_the_page() -> Json {
@@ -27,17 +37,10 @@ fn of_the_page() -> Json {
     })
 }
 
-/// What the own API would show of an entry: the same without secrets.
+/// What the own API shows of an entry once it took it: the same without secrets.
 fn shown(entry: &Json) -> Json {
-    let mut entry = entry.clone();
-    for account in entry["servers"].as_array_mut().unwrap() {
-        for secret in ["psk_key", "client_private_key", "sms_binding_secret_key"] {
-            if account.get(secret).is_some() {
-                account[secret] = json!({ "secret": true });
-            }
-        }
-    }
-    entry
+    let entry = parse_entry(entry, &ObjectModel::built_in()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    entry_json(&entry, Secrets::Hidden)
 }
 
 #[test]
@@ -70,7 +73,10 @@ fn what_was_put_is_shown_but_for_the_secrets() {
     let put = of_the_page();
     let entry = shown(&entry_of(&put).json);
     let configuration = configuration_of("pump", &entry, |_| None);
-    for part in ["servers", "toDelete", "oscore"] {
+    let mut servers = put["servers"].clone();
+    servers["0"]["disableTimeout"] = json!(86_400);
+    assert_eq!(configuration["servers"], servers, "what an account has by default is written, and told");
+    for part in ["toDelete", "oscore"] {
         assert_eq!(configuration[part], put[part], "{part}");
     }
     for id in ["0", "1"] {
@@ -105,7 +111,7 @@ fn every_field_is_carried_over_and_back() {
         } },
         "security": { "1": {
             "uri": "coaps+tcp://dm.example", "bootstrapServer": false, "securityMode": "X509",
-            "publicKeyOrId": [48, 1, 0], "serverPublicKey": [48, 1, 1], "secretKey": [48, 1, 2],
+            "publicKeyOrId": CERTIFICATE, "serverPublicKey": CERTIFICATE, "secretKey": PRIVATE_KEY,
             "smsSecurityMode": "SPS_DEVICE", "smsBindingKeyParam": [1, 2, 3, 4, 5, 6],
             "smsBindingKeySecret": vec![7; 16], "serverSmsNumber": "+4917", "serverId": 1, "clientOldOffTime": 12,
             "matchingType": "SHA256", "sni": "dm", "certificateUsage": "DOMAIN_ISSUER_CERTIFICATE",
@@ -125,8 +131,8 @@ fn every_field_is_carried_over_and_back() {
         json!({
             "servers": [{
                 "type": "management", "transport": "tcp", "uri": "coaps+tcp://dm.example", "provision": "none",
-                "ssid": 1, "security_mode": "x509", "client_certificate": "300100", "client_private_key": "300102",
-                "server_certificate": "300101", "certificate_usage": 3, "matching_type": 1, "sni": "dm",
+                "ssid": 1, "security_mode": "x509", "client_certificate": hex(&CERTIFICATE), "client_private_key": hex(&PRIVATE_KEY),
+                "server_certificate": hex(&CERTIFICATE), "certificate_usage": 3, "matching_type": 1, "sni": "dm",
                 "client_hold_off_time": 12, "lifetime": 60, "default_min_period": 2, "default_max_period": 3,
                 "disable_timeout": 4, "notification_storing": false, "binding": "UQS", "apn_link": "11:5",
                 "registration_priority": 6, "initial_registration_delay": 7, "registration_failure_block": true,
@@ -149,7 +155,9 @@ fn every_field_is_carried_over_and_back() {
     let mut expected = put;
     expected["security"]["1"]["secretKey"] = json!([]);
     expected["security"]["1"]["smsBindingKeySecret"] = json!([]);
-    expected["oscore"]["2"]["oscoreMasterSecret"] = json!([]);
+    expected["oscore"]["2"] = json!({
+        "oscoreMasterSecret": [], "oscoreMasterSalt": [], "oscoreSenderId": [], "oscoreRecipientId": [],
+    });
     expected["autoIdForSecurityObject"] = json!(true);
     configuration["contentFormat"] = configuration["contentFormat"]["code"].take();
     assert_eq!(configuration, expected);
@@ -208,7 +216,6 @@ fn everything_that_is_wrong_is_told_with_its_place() {
         "security.4.publicKeyOrId:",
         "security.4.serverPublicKey:",
         "acls.0.objectId:",
-        "acls.0.AccessControlOwner:",
         "oscore.0.oscoreMasterSecret:",
         "toDelete:",
         "contentFormat:",
