@@ -220,6 +220,12 @@ impl Core {
                 demand(role, Role::Admin)?;
                 self.device_block(body)
             }
+            "bootstrap/approve" => {
+                demand(role, Role::Operator)?;
+                let device = body.get("device").and_then(Json::as_str);
+                let device = device.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "device is missing"))?;
+                self.approve_bootstrap(device, body)
+            }
             "reload" => {
                 demand(role, Role::Admin)?;
                 self.services().outputs.push_back(Output::Reload);

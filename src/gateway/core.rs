@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
+use serde_json::Value as Json;
 
 use super::bootstrap::BootstrapServer;
 use super::bridge::Bridge;
@@ -38,6 +39,7 @@ use super::vocabulary::{Answer, BootstrapQuery, Input, Output, RequestId, SinkIn
 use crate::instrumentation::gauges::{Gauges, SinkGauges};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
+use crate::model::command::CommandError;
 use crate::model::event::EventKind;
 use crate::model::object::ObjectModel;
 use crate::model::time::{Instant, WallTime};
@@ -138,6 +140,7 @@ impl Core {
             refused_event_at: None,
             traces: Traces::default(),
             bootstrap_inbox: std::collections::VecDeque::new(),
+            bootstrap_outcomes: Vec::new(),
             credentials_stale: false,
             resident_bytes: None,
         };
@@ -343,6 +346,11 @@ impl Core {
         self.bootstrap.answer(&mut self.services, &mut self.devices, request, query)
     }
 
+    /// Lets a device in that waits at the bootstrap server.
+    pub(super) fn approve_bootstrap(&mut self, device: &str, body: &Json) -> Result<Json, CommandError> {
+        self.bootstrap.approve(&mut self.services, &mut self.devices, device, body)
+    }
+
     pub(super) fn parts(&mut self) -> (&mut Services, &mut Devices, &mut Bridge) {
         (&mut self.services, &mut self.devices, &mut self.bridge)
     }
@@ -449,6 +457,11 @@ impl Core {
     fn end_of_input(&mut self) {
         while let Some(inbound) = self.services.bootstrap_inbox.pop_front() {
             self.bootstrap.receive(&mut self.services, &mut self.devices, inbound);
+        }
+        for (endpoint, id, outcome) in std::mem::take(&mut self.services.bootstrap_outcomes) {
+            if let Some(key) = self.devices.key_of_endpoint(endpoint.as_str()) {
+                self.devices.finish_command(&mut self.services, key, &id, outcome);
+            }
         }
         if std::mem::take(&mut self.services.credentials_stale) {
             self.devices.credentials_changed(&mut self.services);

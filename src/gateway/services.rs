@@ -25,7 +25,7 @@ use super::vocabulary::{
 };
 use crate::instrumentation::occurrence::Occurrence;
 use crate::mapping::Plan;
-use crate::model::command::CommandResult;
+use crate::model::command::{CommandResult, Outcome};
 use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
 use crate::model::event::{Event, EventKind};
@@ -146,6 +146,8 @@ pub struct Services {
     pub(super) traces: Traces,
     /// What came for the bootstrap server in this input.
     pub(super) bootstrap_inbox: VecDeque<Inbound>,
+    /// Commands that the bootstrap server carried out or could not, in this input.
+    pub(super) bootstrap_outcomes: Vec<(Endpoint, String, Outcome)>,
     /// Whether a proof ended in this input: what stands by it ends too.
     pub(super) credentials_stale: bool,
     /// Resident memory of the process, as the host told last.

@@ -121,7 +121,7 @@ impl BootstrapServer {
     ///
     /// # Errors
     /// What is wrong with the body, or that there is nobody to let in.
-    pub(super) fn approve(
+    pub fn approve(
         &mut self,
         services: &mut Services,
         devices: &mut Devices,

@@ -14,12 +14,14 @@ use crate::gateway::services::{Held, Services};
 use crate::gateway::vocabulary::Output;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::bootstrap::{DeviceEntry, Security, ServerAccount, ServerKind, TemplateValues};
+use crate::model::command::Outcome;
 use crate::model::credential::{Scope, SecretBytes};
 use crate::model::event::EventKind;
 use crate::model::object::DeviceModel;
 use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::model::version::Version;
+use crate::protocol::coap::message::Code;
 use crate::protocol::lwm2m::bootstrap::{is_deleted_by, version_of};
 
 impl Session {
@@ -279,6 +281,10 @@ impl BootstrapServer {
         let Some(session) = self.end(services, number, SessionState::Done, "") else { return };
         if let Some(write) = self.issued.delivered(&session.endpoint) {
             services.write(write);
+        }
+        if let Some(command) = session.command.clone() {
+            let outcome = Outcome::Done { code: Code::CHANGED.to_string(), answer: serde_json::Map::new() };
+            services.bootstrap_outcomes.push((session.endpoint.clone(), command, outcome));
         }
         let words: Vec<&str> = session.accounts.iter().map(|(word, _)| word.as_str()).collect();
         services.event(EventKind::Bootstrapped, Some(&session.endpoint), None, words.join(", "));

@@ -46,6 +46,7 @@ use super::store::{SecretRow, StoreWrite, StoredState};
 use super::vocabulary::{Output, Peer, Place};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::bootstrap::{AccountName, PskKey, Security, ServerAccount, ServerKind};
+use crate::model::command::{ErrorKind, Outcome};
 use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
 use crate::model::time::Instant;
@@ -78,6 +79,15 @@ pub enum Inbound {
         peer: Peer,
         /// The message.
         message: Message,
+    },
+    /// A command wants a device bootstrapped that cannot be asked to.
+    Unasked {
+        /// Whose.
+        endpoint: Endpoint,
+        /// Where the device is, and from which listener it is written to.
+        peer: Peer,
+        /// The command, which ends with the session.
+        command: String,
     },
     /// A peer's connection or session is over.
     Gone {
@@ -174,6 +184,9 @@ impl BootstrapServer {
                 self.handle_request(services, devices, peer, &message);
             }
             Inbound::Message { peer, message } => self.handle_response(services, devices, peer, message),
+            Inbound::Unasked { endpoint, peer, command } => {
+                self.begin_unasked(services, devices, endpoint, peer, command);
+            }
             Inbound::Gone { place } => {
                 let gone = |(_, session): &(&u64, &Session)| session.peer.place() == place;
                 let mut numbers: Vec<u64> = self.sessions.iter().filter(gone).map(|(number, _)| *number).collect();
@@ -242,6 +255,12 @@ impl BootstrapServer {
     /// A session came to nothing; the device may begin again.
     fn fail(&mut self, services: &mut Services, number: u64, reason: &str) {
         let Some(session) = self.end(services, number, SessionState::Failed, reason) else { return };
+        if let Some(command) = session.command.clone() {
+            let message =
+                format!("the device has no resource that asks it to bootstrap, and writing unasked failed: {reason}");
+            let outcome = Outcome::failed(ErrorKind::NotSupported, message);
+            services.bootstrap_outcomes.push((session.endpoint.clone(), command, outcome));
+        }
         if let Some(request) = &session.pack {
             let answer =
                 Message::new(MessageType::Acknowledgement, Code::INTERNAL_SERVER_ERROR, request.id, request.token);

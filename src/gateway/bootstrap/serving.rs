@@ -142,6 +142,32 @@ impl BootstrapServer {
         }
     }
 
+    /// A command wants a device bootstrapped that cannot be asked to: it is written to where it was heard last.
+    pub(super) fn begin_unasked(
+        &mut self,
+        services: &mut Services,
+        devices: &mut Devices,
+        endpoint: Endpoint,
+        peer: Peer,
+        command: String,
+    ) {
+        let entry = self.tables.fitting(endpoint.as_str()).map(|known| Arc::clone(&known.entry));
+        if let Some(former) = self.by_endpoint.get(&endpoint).copied() {
+            self.fail(services, former, "a command began another session");
+        }
+        let mut session = open(services, peer, endpoint, &BootstrapRequest::default());
+        session.command = Some(command);
+        let number = self.insert(services, session);
+        let let_in = match entry {
+            Some(entry) => self.let_in(services, number, entry),
+            None => Err("no entry fits this device".to_owned()),
+        };
+        match let_in {
+            Ok(()) => self.advance(services, devices, number),
+            Err(reason) => self.fail(services, number, &reason),
+        }
+    }
+
     pub(super) fn insert(&mut self, services: &mut Services, session: Session) -> u64 {
         use rand_core::Rng as _;
         let mut number = services.random.next_u64();
@@ -345,6 +371,7 @@ pub(super) fn open(services: &mut Services, peer: Peer, endpoint: Endpoint, requ
         heard_at: services.now,
         scheduled: None,
         pack: None,
+        command: None,
         log,
     }
 }

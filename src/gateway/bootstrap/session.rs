@@ -126,6 +126,8 @@ pub(super) struct Session {
     pub(super) scheduled: Option<Instant>,
     /// The request for a pack that is to be answered.
     pub(super) pack: Option<Box<Message>>,
+    /// The command that wanted it, where the device did not ask.
+    pub(super) command: Option<String>,
     /// What happened.
     pub(super) log: SessionLog,
 }

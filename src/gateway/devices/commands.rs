@@ -5,14 +5,17 @@ use serde_json::{Value as Json, json};
 use super::Devices;
 use super::device::{Desired, Device};
 use super::observation::Target;
+use crate::gateway::bootstrap::Inbound;
+use crate::gateway::configuration::Transport;
 use crate::gateway::dispatch::queue::QueuedCommand;
 use crate::gateway::dispatch::record::{CommandRecord, Origin};
 use crate::gateway::dispatch::results::KeptResult;
 use crate::gateway::services::{Held, Services};
 use crate::gateway::store::StoreWrite;
-use crate::gateway::vocabulary::{Answer, CommandProgress, RequestId};
+use crate::gateway::vocabulary::{Answer, CommandProgress, Peer, RequestId};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{Command, CommandError, CommandResult, ErrorKind, Operation, Outcome, WhenAsleep};
+use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
 use crate::model::message::Message;
 use crate::northbound::command_json::result_json;
@@ -135,6 +138,7 @@ impl Devices {
             started: None,
             reported_queued: waits,
             tried: false,
+            handed_over: false,
             asked: asked.operation.clone(),
             command: Command { operation: resolved, ..asked },
             origin,
@@ -324,7 +328,13 @@ impl Devices {
     }
 
     /// Ends a waiting command: the result is kept, told and durable in one batch.
-    pub(super) fn finish_command(&mut self, services: &mut Services, key: usize, id: &str, outcome: Outcome) {
+    pub(in crate::gateway) fn finish_command(
+        &mut self,
+        services: &mut Services,
+        key: usize,
+        id: &str,
+        outcome: Outcome,
+    ) {
         let Some(device) = self.table.get_mut(key) else { return };
         let Some(queued) = device.commands.remove(id) else { return };
         self.command_bytes = self.command_bytes.saturating_sub(charged_bytes(&queued.command));
@@ -339,6 +349,25 @@ impl Devices {
         let mut result = result_of(services, &device.endpoint, id, &queued.asked, outcome);
         result.path = result.path.or_else(|| queued.command.operation.path().copied());
         self.end_with(services, key, &queued.origin, queued.asked, result);
+    }
+
+    /// A device of version 1.0 cannot be asked to bootstrap: the bootstrap server writes to it unasked (Core TS 1.0.2
+    /// section 5.2.5.4), if it is one for datagrams without security. `false`: it does not.
+    pub(super) fn bootstrap_unasked(&mut self, services: &mut Services, key: usize, id: &str) -> bool {
+        let Some(device) = self.table.get_mut(key) else { return false };
+        let configuration = &services.configuration;
+        let is_plain = |peer: Peer| peer.session.is_none() && configuration.transport(peer.listener) == Transport::Udp;
+        let fits = |index: &u16| {
+            configuration.scope(*index) == Scope::Bootstrap && configuration.transport(*index) == Transport::Udp
+        };
+        let listeners = u16::try_from(configuration.scopes.len()).unwrap_or(u16::MAX);
+        let Some(listener) = (0..listeners).find(fits).filter(|_| is_plain(device.peer)) else { return false };
+        let peer = Peer { listener, ..device.peer };
+        let endpoint = device.endpoint.clone();
+        let Some(queued) = device.commands.get_mut(id) else { return false };
+        queued.handed_over = true;
+        services.bootstrap_inbox.push_back(Inbound::Unasked { endpoint, peer, command: id.to_owned() });
+        true
     }
 
     fn end_with(

@@ -78,7 +78,9 @@ impl Devices {
         for id in ids {
             let device = self.table.get(key)?;
             let Some(queued) = device.commands.get(&id) else { continue };
-            let may_go = (listens || queued.disturbs()) && !device.rests_from(&queued.command.operation, services.now);
+            let may_go = (listens || queued.disturbs())
+                && !queued.handed_over
+                && !device.rests_from(&queued.command.operation, services.now);
             let due = queued.command.not_before.is_none_or(|at| services.clock.instant_of(at) <= services.now);
             if !may_go || !due || !services.journal.is_durable(queued.accepted) {
                 continue;
@@ -111,6 +113,9 @@ impl Devices {
         let queued = device.commands.get(id)?;
         let (operation, format) = (queued.command.operation.clone(), queued.command.format);
         if let Some(error) = attempt::beyond_version(device, &operation) {
+            if operation == Operation::Bootstrap && self.bootstrap_unasked(services, key, id) {
+                return None;
+            }
             self.finish_command(services, key, id, Outcome::Failed { code: None, error: Some(error) });
             return None;
         }

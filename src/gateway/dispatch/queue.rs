@@ -26,6 +26,8 @@ pub struct QueuedCommand {
     pub reported_queued: bool,
     /// Whether it was sent into the sleep of its device in vain (`when_asleep` is `try`): from then on it waits.
     pub tried: bool,
+    /// Whether the bootstrap server carries it out.
+    pub handed_over: bool,
 }
 
 impl QueuedCommand {
@@ -160,6 +162,7 @@ mod tests {
             started: None,
             reported_queued: false,
             tried: false,
+            handed_over: false,
         }
     }
 

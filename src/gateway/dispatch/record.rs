@@ -83,6 +83,7 @@ impl CommandRecord {
             started: self.started.then_some(StoreSequence(0)),
             reported_queued: self.reported_queued,
             tried: false,
+            handed_over: false,
         }
     }
 

@@ -72,8 +72,7 @@ fn writes_take_paths_by_number_or_name_and_whole_instances() {
     }}));
     let expected = [
         (path("/3/0/15"), json!("Europe/Oslo")),
-        (path("/5/1/1"), json!("coap://a.example/fw")),
-        (path("/5/1/3"), json!(2)),
+        (path("/5/1"), json!({"1": "coap://a.example/fw", "3": 2})),
         (path("/33000/7/1"), json!({"0": "a", "1": "b"})),
         (path("/33000/7/2/5"), json!(4)),
     ];
