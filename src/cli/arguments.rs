@@ -42,6 +42,8 @@ pub enum Command {
     Trace(TraceArguments),
     /// Make mapping files.
     Mapping(MappingArguments),
+    /// Turn the bootstrap configuration of another server into a fragment of the configuration file.
+    Import(ImportFromArguments),
 }
 
 /// How the running gateway is reached.
@@ -324,6 +326,32 @@ pub struct TraceArguments {
     /// Lines as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `import`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ImportFromArguments {
+    /// Whose it is
+    #[arg(value_name = "SERVER", value_enum)]
+    pub from: ImportedServer,
+    /// JSON: what GET /api/bootstrap of Leshan answers, or its file; what configure of lwm2m-bs-server takes; a device
+    /// profile of ThingsBoard, credentials of devices beside it; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Whose configuration it is, where the file does not say: an endpoint name or pattern
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
+}
+
+/// Servers whose bootstrap configuration is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportedServer {
+    /// ThingsBoard.
+    Thingsboard,
+    /// Leshan's bootstrap server.
+    Leshan,
+    /// The npm package lwm2m-bs-server.
+    BsServer,
 }
 
 /// `mapping`.

@@ -13,6 +13,7 @@ mod device_import;
 mod explain;
 mod explanation;
 mod gateway_api;
+mod import;
 mod mapping_new;
 mod pcapng;
 mod permit_join;
@@ -128,6 +129,10 @@ fn dispatch(command: &Command, sources: &Sources<'_>, terminal: &mut Terminal<'_
         Command::PermitJoin(arguments) => permit_join::permit_join(arguments, sources, terminal),
         Command::Device(arguments) => device::device(&arguments.command, sources, terminal),
         Command::Trace(arguments) => trace::trace(arguments, sources, terminal),
+        Command::Import(arguments) => {
+            let model = object_model(sources, terminal)?;
+            import::import(arguments, &model, sources, terminal)
+        }
         Command::Mapping(arguments) => match &arguments.command {
             MappingCommand::New(arguments) => mapping_new::mapping_new(arguments, sources, terminal),
         },

@@ -111,6 +111,11 @@ impl<'a> FieldReader<'a> {
         number
     }
 
+    /// The same, or the number that a field has where it is not written or null.
+    pub(super) fn named_or(&mut self, name: &'static str, names: &[(&str, u64)], default: u64) -> Option<u64> {
+        if self.get(name).is_some() { self.named(name, names) } else { Some(default) }
+    }
+
     /// Instances by id, in the order of their ids.
     pub(super) fn instances(&mut self, name: &'static str) -> Vec<(u16, &'a Map<String, Json>)> {
         let Some(value) = self.get(name) else { return Vec::new() };

@@ -5,6 +5,7 @@ pub mod bootstrap_json;
 pub mod command_json;
 pub mod credential_json;
 mod field_reader;
+pub mod import;
 pub mod layout;
 pub mod leshan;
 pub mod topic;
