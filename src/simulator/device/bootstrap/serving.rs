@@ -140,8 +140,8 @@ impl SimulatedDevice {
             return code;
         }
         let format = ContentFormat(request.content_format().unwrap_or(ContentFormat::TEXT.0)).current();
-        let refuses = format == ContentFormat::TLV && self.script.misbehaviour.refuses_tlv;
-        if !self.script.formats.contains(&format) || refuses {
+        let knows_no_tlv = format == ContentFormat::TLV && self.script.misbehaviour.refuses_tlv;
+        if !self.script.formats.contains(&format) || knows_no_tlv {
             return Code::UNSUPPORTED_CONTENT_FORMAT;
         }
         let decoded = if body.is_empty() { Some(Vec::new()) } else { self.decoded_bootstrap(format, path, body) };
@@ -155,7 +155,9 @@ impl SimulatedDevice {
         if path.depth() == 3 && !replaced.contains(&path) {
             return Code::BAD_REQUEST;
         }
-        replaced.into_iter().for_each(|replaced| self.tree.remove(replaced));
+        for replaced in replaced {
+            self.tree.remove(replaced);
+        }
         if path.depth() == 2 {
             self.tree.remove(path);
             self.tree.add_instance(path);
@@ -194,7 +196,9 @@ impl SimulatedDevice {
             .filter(|instance| path.contains(instance) && !kept(instance))
             .filter(|instance| instance.object_id().is_some_and(deletable))
             .collect();
-        gone.into_iter().for_each(|instance| self.tree.remove(instance));
+        for instance in gone {
+            self.tree.remove(instance);
+        }
         Code::DELETED
     }
 
