@@ -428,6 +428,9 @@ pub struct SimulateArguments {
     /// Simulated devices
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub devices: u32,
+    /// The server is a bootstrap server: it tells the devices where to register
+    #[arg(long)]
+    pub bootstrap: bool,
     /// Time between the reports of one device
     #[arg(long, value_name = "D", default_value = "10s", value_parser = duration)]
     pub interval: Duration,

@@ -48,6 +48,7 @@ pub(super) fn simulate(arguments: &SimulateArguments, terminal: &mut Terminal<'_
             SimulatedKind::WeatherStation => DeviceKind::WeatherStation,
             SimulatedKind::Thermometer => DeviceKind::Thermometer,
         },
+        bootstrap: arguments.bootstrap,
     };
     match daemon::simulate::simulate(&simulation) {
         Ok(report) if arguments.json => {
@@ -72,6 +73,12 @@ fn tell(report: &FleetReport, terminal: &mut Terminal<'_>) -> io::Result<()> {
     ))?;
     if report.handshakes + report.handshake_failures > 0 {
         terminal.say(&format!("handshakes     {} done, {} failed", report.handshakes, report.handshake_failures))?;
+    }
+    if report.bootstraps + report.bootstrap_failures > 0 {
+        terminal.say(&format!(
+            "bootstraps     {} finished ({:.0}/s), {} failed",
+            report.bootstraps, report.bootstraps_per_s, report.bootstrap_failures
+        ))?;
     }
     terminal.say(&format!(
         "notifications  {} sent, {} acknowledged ({:.0}/s), {} lost",

@@ -107,6 +107,10 @@ fn arguments_arrive() {
     let line = ["simulate", "--server", "coap://h", "--devices", "7", "--interval", "500ms", "--json"];
     let Command::Simulate(simulate) = parsed(&line) else { panic!("no simulate") };
     assert_eq!((simulate.devices, simulate.interval, simulate.json), (7, Duration::from_millis(500), true));
+    assert!(!simulate.bootstrap);
+    let line = ["simulate", "--server", "coap://h:5783", "--devices", "7", "--bootstrap"];
+    let Command::Simulate(simulate) = parsed(&line) else { panic!("no simulate") };
+    assert!(simulate.bootstrap);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Simulation {
     pub registrations_per_second: Option<f64>,
     /// What the devices are.
     pub kind: DeviceKind,
+    /// Whether the server is a bootstrap server, which tells the devices where to register.
+    pub bootstrap: bool,
 }
 
 /// Runs the fleet on this thread.
@@ -43,7 +45,11 @@ pub struct Simulation {
 /// In words for the operator: an address that cannot be used, too few files allowed.
 pub fn simulate(simulation: &Simulation) -> Result<FleetReport, String> {
     let (transport, server) = server_address(&simulation.server)?;
+    if simulation.bootstrap && transport.is_stream() {
+        return Err("simulated devices bootstrap over coap:// and coaps:// only".to_owned());
+    }
     let mut configuration = FleetConfiguration::new(server, simulation.devices);
+    configuration.bootstraps = simulation.bootstrap;
     configuration.transport = transport;
     configuration.interval = simulation.interval;
     configuration.duration = simulation.duration;

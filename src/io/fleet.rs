@@ -12,6 +12,8 @@
 //! - To any other server each device has a socket of its own: 10,000 devices need 10,000 files and the limit of open
 //!   files must allow it, which is checked before anything is sent ([`FleetError::TooManySockets`]).
 //!
+//! Devices that bootstrap turn from one server to another: their sockets are connected to none.
+//!
 //! # Tasks
 //! One task for each socket, holding the devices of that socket as a [`Fleet`] of its own; nothing is shared but one
 //! receive buffer per thread. On a current-thread runtime everything stays on one core. Received datagrams are handled
@@ -35,7 +37,7 @@ use super::stream_fleet::{StreamSecurity, StreamTask, Tls, open_socket};
 use crate::gateway::configuration::Transport;
 use crate::model::credential::SecretBytes;
 use crate::model::time::Instant;
-use crate::simulator::fleet::{Fleet, FleetPlan, endpoint_name};
+use crate::simulator::fleet::{BootstrapServer, Departure, Fleet, FleetPlan, endpoint_name};
 use crate::simulator::psk;
 use crate::simulator::scripts::DeviceKind;
 use crate::simulator::statistics::{FleetReport, FleetStatistics};
@@ -74,7 +76,9 @@ pub struct FleetConfiguration {
     pub transport: Transport,
     /// Secret that the pre-shared keys come from ([`psk::key`]); `None`: those that anybody can compute.
     pub psk_secret: Option<SecretBytes>,
-    /// Lifetime of each registration in seconds.
+    /// Whether `server` is a bootstrap server, which tells the devices where to register.
+    pub bootstraps: bool,
+    /// Lifetime of each registration in seconds; where they bootstrap, they are told.
     pub lifetime_secs: u32,
     /// Whether the devices de-register at the end.
     pub deregisters: bool,
@@ -96,6 +100,7 @@ impl FleetConfiguration {
             kind: DeviceKind::Mixed,
             transport: Transport::Udp,
             psk_secret: None,
+            bootstraps: false,
             lifetime_secs: 300,
             deregisters: true,
             seed: 1,
@@ -113,6 +118,9 @@ impl FleetConfiguration {
             lifetime_secs: self.lifetime_secs,
             interval: self.interval,
             registrations_per_second: self.registrations_per_second,
+            bootstrap: self
+                .bootstraps
+                .then(|| BootstrapServer { address: self.server, secret: self.psk_secret.clone() }),
             seed: self.seed,
         }
     }
@@ -174,7 +182,9 @@ pub async fn run_fleet_until(
         return run_streams_until(configuration, stop, shares_sockets).await;
     }
     let sockets = configuration.devices.div_ceil(devices_per_socket);
-    let sockets = open_sockets(&configuration, sockets, |_| open_port(configuration.server, shares_sockets))?;
+    let sockets = open_sockets(&configuration, sockets, |_| {
+        open_port(configuration.server, shares_sockets, configuration.bootstraps)
+    })?;
     let clock = Clock { start: TokioInstant::now() };
     let (stopping, stopped) = watch::channel(false);
     let configuration = Arc::new(configuration);
@@ -184,7 +194,7 @@ pub async fn run_fleet_until(
         let plan = configuration.plan(first_number, devices_per_socket.min(configuration.devices - first_number));
         first_number += plan.devices;
         let mut fleet = Fleet::new(&plan, clock.now());
-        if plan.transport == Transport::Dtls {
+        if plan.transport == Transport::Dtls && plan.bootstrap.is_none() {
             fleet.secure(configuration.psk_secret.as_ref());
         }
         let task = PortTask { port, fleet, first_number: plan.first_number, clock, server: configuration.server };
@@ -301,7 +311,7 @@ fn open_sockets<Opened>(
     Ok(ports)
 }
 
-fn open_port(server: SocketAddr, shared: bool) -> io::Result<Port> {
+fn open_port(server: SocketAddr, shared: bool, roams: bool) -> io::Result<Port> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
     let socket = std::net::UdpSocket::bind((any, 0))?;
@@ -309,7 +319,9 @@ fn open_port(server: SocketAddr, shared: bool) -> io::Result<Port> {
     let batches = if shared {
         Some(UdpSocketState::new((&socket).into())?)
     } else {
-        socket.connect(server)?;
+        if !roams {
+            socket.connect(server)?;
+        }
         None
     };
     Ok(Port { socket: UdpSocket::from_std(socket)?, batches })
@@ -368,9 +380,9 @@ impl PortTask {
     /// Sends what the devices have to say. A full socket buffer is waited for; other errors are losses, which the
     /// devices repair as they would on the air.
     async fn transmit_all(&mut self) {
-        while let Some((index, bytes)) = self.fleet.poll_transmit() {
+        while let Some(departure) = self.fleet.poll_transmit() {
             loop {
-                let sent = self.port.socket.try_io(Interest::WRITABLE, || self.transmit(index, &bytes));
+                let sent = self.port.socket.try_io(Interest::WRITABLE, || self.transmit(&departure));
                 match sent {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if self.port.socket.writable().await.is_err() {
@@ -383,14 +395,20 @@ impl PortTask {
         }
     }
 
-    fn transmit(&self, index: usize, bytes: &[u8]) -> io::Result<()> {
+    fn transmit(&self, departure: &Departure) -> io::Result<()> {
         let socket = socket2::SockRef::from(&self.port.socket);
-        let Some(batches) = &self.port.batches else { return socket.send(bytes).map(drop) };
-        let number = self.first_number.saturating_add(u32::try_from(index).unwrap_or(u32::MAX));
+        let Some(batches) = &self.port.batches else {
+            let sent = match departure.server {
+                Some(server) => socket.send_to(&departure.bytes, &server.into()),
+                None => socket.send(&departure.bytes),
+            };
+            return sent.map(drop);
+        };
+        let number = self.first_number.saturating_add(u32::try_from(departure.device).unwrap_or(u32::MAX));
         let transmit = Transmit {
-            destination: self.server,
+            destination: departure.server.unwrap_or(self.server),
             ecn: None,
-            contents: bytes,
+            contents: &departure.bytes,
             segment_size: None,
             src_ip: Some(device_address(number)),
         };
@@ -414,8 +432,10 @@ impl PortTask {
     fn receive_batch(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let now = self.clock.now();
         let Some(batches) = &self.port.batches else {
-            let length = self.port.socket.try_recv(buffer)?;
-            self.fleet.handle_datagram(now, 0, buffer.get(..length).unwrap_or_default());
+            let (length, from) = self.port.socket.try_recv_from(buffer)?;
+            if self.fleet.server(0).is_none_or(|server| server == from) {
+                self.fleet.handle_datagram(now, 0, buffer.get(..length).unwrap_or_default());
+            }
             return Ok(());
         };
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -428,7 +448,10 @@ impl PortTask {
         };
         for (meta, segment) in metas.iter().take(count).zip(buffer.chunks(RECEIVE_BYTES)) {
             let index = meta.dst_ip.and_then(|address| self.device_index(address));
-            let (Some(index), true) = (index, meta.addr == self.server) else { continue };
+            let Some(index) = index.filter(|index| meta.addr == self.fleet.server(*index).unwrap_or(self.server))
+            else {
+                continue;
+            };
             let bytes = segment.get(..meta.len).unwrap_or_default();
             for datagram in bytes.chunks(meta.stride.max(1)) {
                 self.fleet.handle_datagram(now, index, datagram);

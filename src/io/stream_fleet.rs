@@ -189,8 +189,8 @@ impl StreamTask {
     /// Moves everything between device, adapter and socket until nothing is left to move.
     async fn exchange(&mut self, (stream, adapter): &mut Connection) -> io::Result<()> {
         loop {
-            while let Some((_, datagram)) = self.fleet.poll_transmit() {
-                adapter.from_device(&datagram);
+            while let Some(departure) = self.fleet.poll_transmit() {
+                adapter.from_device(&departure.bytes);
             }
             while let Some(bytes) = adapter.poll_server() {
                 stream.write_all(&bytes).await?;

@@ -12,11 +12,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use super::bootstrap_script::{BootstrapScript, FactoryKey};
 use super::chance::uniform;
 use super::device::{DeviceEvent, SimulatedDevice};
 use super::dtls::client::{DtlsClient, DtlsEvent, DtlsScript};
@@ -49,8 +51,30 @@ pub struct FleetPlan {
     pub interval: Duration,
     /// How fast the devices start; zero or less starts all at once.
     pub registrations_per_second: f64,
+    /// The devices know nothing but this bootstrap server, which `transport` leads to; `None`: they know their server.
+    pub bootstrap: Option<BootstrapServer>,
     /// The seed of everything random.
     pub seed: u64,
+}
+
+/// The bootstrap server of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapServer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What the pre-shared keys of the devices come from, as in [`Fleet::secure`]; not used without DTLS.
+    pub secret: Option<SecretBytes>,
+}
+
+/// A datagram of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Number of the device within its fleet.
+    pub device: usize,
+    /// The server that it goes to; `None`: the one that the host knows.
+    pub server: Option<SocketAddr>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// The endpoint name of a device, which is its identity too.
@@ -63,6 +87,8 @@ pub fn endpoint_name(prefix: &str, number: u32) -> String {
 struct Member {
     device: SimulatedDevice,
     session: Option<Box<DtlsClient>>,
+    /// The server that the device turned to.
+    server: Option<SocketAddr>,
     start_at: Option<Instant>,
     report_at: Option<Instant>,
     scheduled: Option<Instant>,
@@ -75,7 +101,7 @@ pub struct Fleet {
     members: Vec<Member>,
     interval: Duration,
     deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
-    outgoing: VecDeque<(usize, Vec<u8>)>,
+    outgoing: VecDeque<Departure>,
     statistics: FleetStatistics,
     rng: ChaCha8Rng,
     reporting: bool,
@@ -95,6 +121,9 @@ impl Fleet {
             let lifetime = Path::resource(1, 0, 1);
             if script.tree.exists(&lifetime) {
                 script.tree.set(lifetime, Value::Integer(i64::from(plan.lifetime_secs)));
+            }
+            if let Some(server) = &plan.bootstrap {
+                script = bootstrapping(script, server, plan.transport);
             }
             let wait = if plan.registrations_per_second > 0.0 {
                 Duration::try_from_secs_f64(f64::from(number) / plan.registrations_per_second).unwrap_or(Duration::MAX)
@@ -136,7 +165,8 @@ impl Fleet {
         for (index, (script, start_at)) in scripts.into_iter().enumerate() {
             let device = SimulatedDevice::new(script, rng.next_u64());
             let (start, scheduled) = (Some(start_at), Some(start_at));
-            let member = Member { device, session: None, start_at: start, report_at: None, scheduled, turn: 0 };
+            let member =
+                Member { device, session: None, server: None, start_at: start, report_at: None, scheduled, turn: 0 };
             fleet.members.push(member);
             fleet.deadlines.push(Reverse((start_at, index)));
         }
@@ -251,8 +281,14 @@ impl Fleet {
         }
     }
 
-    /// The next datagram and the number of the device that sends it.
-    pub fn poll_transmit(&mut self) -> Option<(usize, Vec<u8>)> {
+    /// The server that a device listens to; `None`: the one that the host knows.
+    #[must_use]
+    pub fn server(&self, index: usize) -> Option<SocketAddr> {
+        self.members.get(index)?.server
+    }
+
+    /// The next datagram.
+    pub fn poll_transmit(&mut self) -> Option<Departure> {
         self.outgoing.pop_front()
     }
 
@@ -270,12 +306,12 @@ impl Fleet {
             while let Some(bytes) = member.device.poll_transmit() {
                 match &mut member.session {
                     Some(session) => session.send(now, bytes),
-                    None => self.outgoing.push_back((index, bytes)),
+                    None => self.outgoing.push_back(Departure { device: index, server: member.server, bytes }),
                 }
             }
             let Some(session) = &mut member.session else { break };
             while let Some(bytes) = session.poll_server() {
-                self.outgoing.push_back((index, bytes));
+                self.outgoing.push_back(Departure { device: index, server: member.server, bytes });
             }
             while let Some(event) = session.poll_event() {
                 match event {
@@ -302,6 +338,16 @@ impl Fleet {
         let Some(member) = self.members.get_mut(index) else { return };
         while let Some(event) = member.device.poll_event() {
             count(&mut self.statistics, now, &event);
+            if let DeviceEvent::ServerChosen { account } = &event {
+                if let Some(former) = &mut member.session {
+                    former.close();
+                    let goodbyes = std::iter::from_fn(|| former.poll_server());
+                    let server = member.server;
+                    self.outgoing.extend(goodbyes.map(|bytes| Departure { device: index, server, bytes }));
+                }
+                member.session = DtlsClient::for_account(account, self.rng.next_u64()).map(Box::new);
+                member.server = account.address();
+            }
             if let Some(session) = &mut member.session {
                 session.follow(&event);
             }
@@ -319,6 +365,19 @@ impl Fleet {
             }
         }
     }
+}
+
+/// A device that knows nothing but a bootstrap server.
+fn bootstrapping(script: DeviceScript, server: &BootstrapServer, transport: Transport) -> DeviceScript {
+    let uri = format!("{}://{}", transport.scheme(), server.address);
+    let identity = script.endpoint.clone();
+    let key = psk::key(identity.as_bytes(), server.secret.as_ref());
+    let factory_key = if transport.is_secure() {
+        FactoryKey::Psk { identity: identity.as_bytes(), key: key.expose() }
+    } else {
+        FactoryKey::NoSec
+    };
+    script.with_bootstrap(BootstrapScript::default(), 0, &uri, factory_key)
 }
 
 /// Moves the values of the next observed path that has any, unless a notification is in flight already.
@@ -340,6 +399,12 @@ fn report_next(member: &mut Member, now: Instant) {
 
 fn count(statistics: &mut FleetStatistics, now: Instant, event: &DeviceEvent) {
     match event {
+        DeviceEvent::Bootstrapped => {
+            statistics.bootstraps += 1;
+            statistics.first_bootstrap_micros.get_or_insert(now.micros());
+            statistics.last_bootstrap_micros = Some(now.micros());
+        }
+        DeviceEvent::BootstrapFailed { .. } => statistics.bootstrap_failures += 1,
         DeviceEvent::Registered { .. } => {
             statistics.registrations += 1;
             statistics.first_registration_micros.get_or_insert(now.micros());

@@ -88,6 +88,10 @@ pub struct FleetStatistics {
     pub handshakes: u64,
     /// DTLS handshakes that failed, and sessions that the server ended.
     pub handshake_failures: u64,
+    /// Bootstrap sessions that the devices finished.
+    pub bootstraps: u64,
+    /// Bootstrap sessions refused, not answered or not finished.
+    pub bootstrap_failures: u64,
     /// Registrations accepted, renewals after a failure included.
     pub registrations: u64,
     /// Registrations refused or not answered.
@@ -110,6 +114,10 @@ pub struct FleetStatistics {
     pub executes: u64,
     /// From the first transmission of a notification to its acknowledgement.
     pub latency: LatencyHistogram,
+    /// When the first bootstrap session was finished, in microseconds of the fleet's clock.
+    pub first_bootstrap_micros: Option<u64>,
+    /// When the last one was.
+    pub last_bootstrap_micros: Option<u64>,
     /// When the first registration was accepted, in microseconds of the fleet's clock.
     pub first_registration_micros: Option<u64>,
     /// When the last one was.
@@ -121,6 +129,8 @@ impl FleetStatistics {
     pub fn merge(&mut self, other: &Self) {
         self.handshakes += other.handshakes;
         self.handshake_failures += other.handshake_failures;
+        self.bootstraps += other.bootstraps;
+        self.bootstrap_failures += other.bootstrap_failures;
         self.registrations += other.registrations;
         self.registration_failures += other.registration_failures;
         self.updates += other.updates;
@@ -132,6 +142,9 @@ impl FleetStatistics {
         self.writes += other.writes;
         self.executes += other.executes;
         self.latency.merge(&other.latency);
+        let (first, last) = (other.first_bootstrap_micros, other.last_bootstrap_micros);
+        self.first_bootstrap_micros = self.first_bootstrap_micros.into_iter().chain(first).min();
+        self.last_bootstrap_micros = self.last_bootstrap_micros.max(last);
         let (first, last) = (other.first_registration_micros, other.last_registration_micros);
         self.first_registration_micros = self.first_registration_micros.into_iter().chain(first).min();
         self.last_registration_micros = self.last_registration_micros.max(last);
@@ -149,6 +162,12 @@ pub struct FleetReport {
     pub handshakes: u64,
     /// DTLS handshakes that failed, and sessions that the server ended.
     pub handshake_failures: u64,
+    /// Bootstrap sessions that the devices finished; 0 where they know their server.
+    pub bootstraps: u64,
+    /// Bootstrap sessions refused, not answered or not finished.
+    pub bootstrap_failures: u64,
+    /// Bootstrap sessions per second, between the first and the last one that was finished.
+    pub bootstraps_per_s: f64,
     /// Registrations accepted.
     pub registrations: u64,
     /// Registrations refused or not answered.
@@ -193,17 +212,23 @@ impl FleetReport {
     pub fn new(devices: u64, registered: u64, duration: Duration, statistics: &FleetStatistics) -> Self {
         let per_second = |count: u64, seconds: f64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         let millis = |latency: Duration| latency.as_micros() as f64 / 1_000.0;
-        let span = statistics.first_registration_micros.zip(statistics.last_registration_micros);
-        let span_s = span.map_or(0.0, |(first, last)| last.saturating_sub(first) as f64 / 1_000_000.0);
+        let span_s = |first: Option<u64>, last: Option<u64>| {
+            first.zip(last).map_or(0.0, |(first, last)| last.saturating_sub(first) as f64 / 1_000_000.0)
+        };
+        let registering_s = span_s(statistics.first_registration_micros, statistics.last_registration_micros);
+        let bootstrapping_s = span_s(statistics.first_bootstrap_micros, statistics.last_bootstrap_micros);
         let latency = &statistics.latency;
         Self {
             devices,
             registered,
             handshakes: statistics.handshakes,
             handshake_failures: statistics.handshake_failures,
+            bootstraps: statistics.bootstraps,
+            bootstrap_failures: statistics.bootstrap_failures,
+            bootstraps_per_s: per_second(statistics.bootstraps, bootstrapping_s),
             registrations: statistics.registrations,
             registration_failures: statistics.registration_failures,
-            registrations_per_s: per_second(statistics.registrations, span_s),
+            registrations_per_s: per_second(statistics.registrations, registering_s),
             updates: statistics.updates,
             sent: statistics.sent,
             acknowledged: statistics.acknowledged,

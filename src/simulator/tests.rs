@@ -39,6 +39,7 @@ impl World {
             lifetime_secs: 120,
             interval,
             registrations_per_second: 10.0,
+            bootstrap: None,
             seed,
         };
         Self {
@@ -51,8 +52,9 @@ impl World {
 
     fn run_until(&mut self, end: Instant) {
         loop {
-            while let Some((index, bytes)) = self.fleet.poll_transmit() {
-                self.network.send(self.now, device_address(index), server_address(), bytes);
+            while let Some(departure) = self.fleet.poll_transmit() {
+                let from = device_address(departure.device);
+                self.network.send(self.now, from, server_address(), departure.bytes);
             }
             for (to, bytes) in self.server.take_outgoing() {
                 self.network.send(self.now, server_address(), to, bytes);

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::account::{Account, Proof};
 use super::bootstrap_orders::SimulatedOrders;
 use super::broker::SimulatedBroker;
 use super::device::{DeviceEvent, SimulatedDevice};
@@ -521,7 +520,7 @@ impl World {
             if let DeviceEvent::ServerChosen { account } = &event {
                 let seed = self.script.seed ^ self.now.micros();
                 let former = self.sessions.remove(&address);
-                self.sessions.extend(session_for(account, seed).map(|session| (address, session)));
+                self.sessions.extend(DtlsClient::for_account(account, seed).map(|session| (address, session)));
                 let server = self.servers.remove(&address).unwrap_or(GATEWAY_DTLS);
                 self.servers.extend(account.address().map(|server| (address, server)));
                 if let Some(mut former) = former {
@@ -589,16 +588,5 @@ impl World {
             sink: SinkIndex(0),
             input: SinkInput::Disconnected { reason: "the connection broke".to_owned() },
         });
-    }
-}
-
-/// The session that a device needs to speak with a server, if it needs one and can have it.
-fn session_for(account: &Account, seed: u64) -> Option<DtlsClient> {
-    match &account.proof {
-        Proof::Psk { identity, key } if account.transport == Transport::Dtls => {
-            let script = DtlsScript { resumes: true, ..DtlsScript::new(identity.as_slice(), key.expose()) };
-            Some(DtlsClient::new(script, seed))
-        }
-        _ => None,
     }
 }

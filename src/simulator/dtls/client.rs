@@ -24,11 +24,13 @@ use rand_core::{Rng as _, SeedableRng as _};
 
 use super::secrets::{Randoms, Side, master_secret, session_keys, verify_data};
 use super::wire::{self, ClientHello, Reassembly, Record, ServerHello, alert, content, message};
+use crate::gateway::configuration::Transport;
 use crate::model::credential::SecretBytes;
 use crate::model::time::Instant;
 use crate::protocol::dtls::keys::SessionKeys;
 use crate::protocol::dtls::record::{self, PROTECTED_EPOCH};
 use crate::protocol::dtls::suite::Suite;
+use crate::simulator::account::{Account, Proof};
 use crate::simulator::device::DeviceEvent;
 
 /// Datagrams of the device that wait for the end of a handshake; more are lost.
@@ -192,6 +194,18 @@ impl DtlsClient {
             to_server: VecDeque::new(),
             to_device: VecDeque::new(),
             events: VecDeque::new(),
+        }
+    }
+
+    /// What a device needs to speak with a server that it was told of; `None`: it needs no session, or can have none.
+    #[must_use]
+    pub fn for_account(account: &Account, seed: u64) -> Option<Self> {
+        match &account.proof {
+            Proof::Psk { identity, key } if account.transport == Transport::Dtls => {
+                let script = DtlsScript { resumes: true, ..DtlsScript::new(identity.as_slice(), key.expose()) };
+                Some(Self::new(script, seed))
+            }
+            _ => None,
         }
     }
 
