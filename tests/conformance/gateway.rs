@@ -16,6 +16,9 @@ use lwm2mqtt::gateway::vocabulary::{ConnectionId, SinkIndex, SinkInput, StreamOr
 use lwm2mqtt::instrumentation::gauges::Gauges;
 use lwm2mqtt::instrumentation::occurrence::Occurrence;
 use lwm2mqtt::mapping::{MappingFile, Plan};
+use lwm2mqtt::model::credential::{Proof, SecretBytes};
+use lwm2mqtt::model::credential_wish::{CredentialWish, Means};
+use lwm2mqtt::model::endpoint::Endpoint;
 use lwm2mqtt::model::object::ObjectModel;
 use lwm2mqtt::model::time::Instant;
 use lwm2mqtt::protocol::coap::block::Block;
@@ -63,6 +66,8 @@ pub(crate) struct Gateway {
     pub(crate) streamed: Vec<Output>,
     /// What the bootstrap server asked for.
     pub(crate) bootstrap_orders: Vec<Output>,
+    /// What the handshakes were ordered.
+    pub(crate) handshake_orders: Vec<Output>,
 }
 
 impl Gateway {
@@ -105,6 +110,7 @@ impl Gateway {
             answers: Vec::new(),
             streamed: Vec::new(),
             bootstrap_orders: Vec::new(),
+            handshake_orders: Vec::new(),
         };
         gateway.drain();
         gateway.connect();
@@ -249,6 +255,14 @@ impl Gateway {
         }
     }
 
+    /// Gives an endpoint a pre-shared key, in hex, with its name as identity.
+    pub(crate) fn put_psk(&mut self, endpoint: &str, key: &str) {
+        let key = SecretBytes::new(&data_encoding::HEXLOWER.decode(key.as_bytes()).unwrap());
+        let proof = Proof::Psk { identity: endpoint.as_bytes().into(), key };
+        let wish = CredentialWish::new(Endpoint::new(endpoint).unwrap(), Means::Proof(proof));
+        self.query(Query::PutCredential(Box::new(wish)));
+    }
+
     /// Asks the gateway, and gives everything that is answered at once.
     pub(crate) fn answers_to(&mut self, query: Query) -> Vec<Answer> {
         self.answers.clear();
@@ -322,13 +336,13 @@ impl Gateway {
                 Output::Answer { answer, .. } => self.answers.push(answer),
                 Output::Samples { .. } | Output::Registration { .. } => self.streamed.push(output),
                 Output::Bootstrap(_) => self.bootstrap_orders.push(output),
+                Output::Handshake(_) => self.handshake_orders.push(output),
                 Output::Event(_)
                 | Output::Reload
                 | Output::Value { .. }
                 | Output::Result(_)
                 | Output::Trace { .. }
                 | Output::Log { .. }
-                | Output::Handshake(_)
                 | Output::BootstrapNews(_)
                 | Output::Shell { .. } => {}
             }
