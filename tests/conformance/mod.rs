@@ -11,6 +11,7 @@ mod coap_tls_core;
 mod coap_vectors;
 mod composite_core;
 mod ets;
+mod ets_bootstrap;
 mod ets_management;
 mod ets_objects;
 mod ets_registration;

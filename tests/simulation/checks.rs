@@ -218,7 +218,7 @@ pub(super) fn results(world: &World, endpoint: &str, id: &str) -> Vec<Json> {
 }
 
 /// Exactly one terminal result.
-pub(super) fn terminal(world: &World, endpoint: &str, id: &str) -> Json {
+pub(crate) fn terminal(world: &World, endpoint: &str, id: &str) -> Json {
     let terminal: Vec<Json> =
         results(world, endpoint, id).into_iter().filter(|result| result["status"] != "queued").collect();
     assert_eq!(terminal.len(), 1, "{id}: {terminal:?}");

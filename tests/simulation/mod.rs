@@ -3,7 +3,7 @@
 mod blockwise;
 mod bounds;
 mod broker_outage;
-mod checks;
+pub(crate) mod checks;
 mod clock_jump;
 mod commands;
 mod composite_observe;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{ALL, Run, take_runs};
-use crate::conformance::{ets_management, ets_objects, ets_registration, ets_reporting, ets_security};
+use crate::conformance::{ets_bootstrap, ets_management, ets_objects, ets_registration, ets_reporting, ets_security};
 use crate::written_page::check_page;
 
 /// What is done about a case.
@@ -51,7 +51,8 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-const CHAPTERS: [(&str, &[&[Case]]); 5] = [
+const CHAPTERS: [(&str, &[&[Case]]); 6] = [
+    ("Bootstrap (0 to 99)", ets_bootstrap::CHAPTER),
     ("Registration (100 to 199)", ets_registration::CHAPTER),
     ("Device management (200 to 299)", ets_management::CHAPTER),
     ("Information reporting (300 to 399)", ets_reporting::CHAPTER),
@@ -61,6 +62,7 @@ const CHAPTERS: [(&str, &[&[Case]]); 5] = [
 
 /// The files that hold cases.
 const SOURCES: &[&str] = &[
+    include_str!("../ets_bootstrap.rs"),
     include_str!("../ets_registration.rs"),
     include_str!("../ets_management.rs"),
     include_str!("../ets_management/reading.rs"),
