@@ -76,8 +76,11 @@ pub enum WriteBy {
     Object,
 }
 
+/// Objects whose values are secret wherever they are shown: Security, OSCORE and COSE.
+const SECRET_OBJECTS: [u16; 3] = [0, 21, 23];
+
 /// What the devices get whose name an entry fits.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct DeviceEntry {
     /// Accounts, in the order in which they are written.
     pub servers: Vec<AccountOrName>,
@@ -96,4 +99,46 @@ pub struct DeviceEntry {
     pub order: Vec<u16>,
     /// Whether what was written is read back before Finish; `None`: where the device has version 1.1 or later.
     pub verify: Option<bool>,
+}
+
+impl DeviceEntry {
+    /// Whether the value of a path is not to be shown.
+    #[must_use]
+    pub fn is_secret(path: &Path) -> bool {
+        path.object_id().is_some_and(|object| SECRET_OBJECTS.contains(&object))
+    }
+}
+
+/// Shows all but values that are secret.
+impl fmt::Debug for DeviceEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(path, value): &(Path, serde_json::Value)| {
+            if Self::is_secret(path) { format!("{path}: [secret]") } else { format!("{path}: {value}") }
+        };
+        f.debug_struct("DeviceEntry")
+            .field("servers", &self.servers)
+            .field("writes", &self.writes.iter().map(shown).collect::<Vec<_>>())
+            .field("deletes", &self.deletes)
+            .field("access_control", &self.access_control)
+            .field("format", &self.format)
+            .field("write_by", &self.write_by)
+            .field("order", &self.order)
+            .field("verify", &self.verify)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_never_shows_a_secret_value() {
+        let path = |text: &str| text.parse::<Path>().unwrap();
+        let writes =
+            ["/21/0/3", "/0/7/5", "/23/0/1", "/3/0/15"].map(|text| (path(text), serde_json::json!("hunter2"))).to_vec();
+        let shown = format!("{:?}", DeviceEntry { writes, ..DeviceEntry::default() });
+        assert_eq!(shown.matches("hunter2").count(), 1, "{shown}");
+        assert!(shown.contains("/21/0/3: [secret]") && shown.contains("/3/0/15: \\\"hunter2"), "{shown}");
+    }
 }

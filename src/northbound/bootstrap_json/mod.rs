@@ -40,6 +40,3 @@ pub enum Secrets {
     /// It says `{"secret": true}` in their place.
     Hidden,
 }
-
-/// Objects whose values are secret: Security, OSCORE and COSE.
-const SECRET_OBJECTS: [u16; 3] = [0, 21, 23];

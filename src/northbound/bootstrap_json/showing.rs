@@ -3,12 +3,12 @@
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Map, Value as Json, json};
 
+use super::Secrets;
 use super::accounts::{KINDS, TRANSPORTS};
 use super::entries::{FORMATS, WRITE_BY};
 use super::fields::SECRET_FIELD;
 use super::provisioning::KINDS as PROVISION_KINDS;
 use super::security::mode_word;
-use super::{SECRET_OBJECTS, Secrets};
 use crate::model::bootstrap::{
     AccountOrName, ClientKeys, DeviceEntry, Provision, ProvisionTarget, PskKey, Registration, Security, ServerAccount,
     ServerKind, Sms, Template,
@@ -169,9 +169,8 @@ pub fn entry_json(entry: &DeviceEntry, secrets: Secrets) -> Json {
     };
     shown.put("servers", entry.servers.iter().map(server).collect::<Vec<_>>());
     if !entry.writes.is_empty() {
-        let is_secret = |path: &Path| path.object_id().is_some_and(|object| SECRET_OBJECTS.contains(&object));
         let write = |(path, value): &(Path, Json)| {
-            let hides = secrets == Secrets::Hidden && is_secret(path);
+            let hides = secrets == Secrets::Hidden && DeviceEntry::is_secret(path);
             (path.to_string(), if hides { json!({ SECRET_FIELD: true }) } else { value.clone() })
         };
         shown.put("writes", entry.writes.iter().map(write).collect::<Map<_, _>>());
