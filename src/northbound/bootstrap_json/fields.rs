@@ -170,7 +170,8 @@ impl<'a, 'p> Fields<'a, 'p> {
             Json::Number(number) => shown(&number.to_string()),
             other => kind(other).to_owned(),
         };
-        self.wrong(field, format!("is {found}, not an integer from {} to {}", range.start(), range.end()))
+        let hint = if value.is_string() { "; write digits without quotes, times in seconds" } else { "" };
+        self.wrong(field, format!("is {found}, not an integer from {} to {}{hint}", range.start(), range.end()))
     }
 
     pub(super) fn boolean(&mut self, field: &str) -> Option<bool> {
