@@ -49,7 +49,7 @@ pub(super) fn shown(kind: &Kind, key: &str, node: &Node, folder: &Path) -> Json 
         (NodeValue::String(text), _) => without_credentials(text).into(),
         (NodeValue::Integer(number), _) => json!(number),
         (NodeValue::Boolean(boolean), _) => json!(boolean),
-        (NodeValue::Float | NodeValue::Datetime | NodeValue::Table(_), _) => Json::Null,
+        (NodeValue::Float(_) | NodeValue::Datetime | NodeValue::Table(_), _) => Json::Null,
     }
 }
 

@@ -4,11 +4,14 @@
 //! read key by key into [`Settings`]. Nothing here opens a file or reads the environment: both come in by [`Sources`],
 //! so the same texts always give the same settings. Settings exist only if there is no problem at all.
 
+mod bootstrap_keys;
 mod environment;
 mod in_force;
+mod json;
 mod models;
 mod problem;
 mod read;
+mod read_bootstrap;
 mod read_http;
 mod read_sink;
 mod schema;
@@ -179,6 +182,9 @@ fn read(
     let origin = Origin { order: 0, file: name.into(), line: None };
     let mut settings = reader.root(&table, origin, read::read_settings);
     settings.in_force = std::mem::take(&mut reader.in_force);
+    if settings.bootstrap.is_none() {
+        settings.in_force["bootstrap"] = "off".into();
+    }
     settings.in_force["gateway"]["name"] = settings.gateway.name.clone().into();
     // What was misread on a broken line is no second mistake.
     problems.extend(reader.problems.into_iter().filter(|(origin, _)| !broken.contains(origin)));

@@ -15,7 +15,11 @@ pub const MAX_MODEL_FILES: usize = 1_024;
 ///
 /// A folder that is not there has no files. What cannot be used is a problem, and the rest counts all the same.
 pub fn read_models(settings: &Settings, sources: &Sources<'_>) -> (ObjectModel, Vec<Problem>) {
-    let folder = &settings.gateway.models;
+    read_models_of(&settings.gateway.models, sources)
+}
+
+/// The same of a folder.
+pub(super) fn read_models_of(folder: &Path, sources: &Sources<'_>) -> (ObjectModel, Vec<Problem>) {
     let problem = |file: &Path, line: Option<usize>, message: String, hint: &str| {
         let (file, hint) = (file.display().to_string(), hint.to_owned());
         Problem { file, line, message, hint }

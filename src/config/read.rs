@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::read_bootstrap::read_bootstrap;
 use super::read_http::read_http;
 use super::read_sink::read_sinks;
 use super::section::Section;
@@ -12,11 +13,9 @@ use super::security::{
     REGISTRATIONS, REGISTRATIONS_PER_SOURCE, read_certificate_name, read_rate, read_security, read_sessions,
 };
 use super::settings::{
-    BootstrapSettings, BrokerSettings, GatewaySettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
+    BrokerSettings, GatewaySettings, LogFormat, LogSettings, Lwm2mSettings, Settings, StoreSettings,
 };
-use crate::gateway::configuration::{
-    BootstrapConfiguration, Limits, Lwm2mConfiguration, Refusal, StreamConfiguration, UnknownBootstrap, UnknownDevices,
-};
+use crate::gateway::configuration::{Limits, Lwm2mConfiguration, Refusal, StreamConfiguration, UnknownDevices};
 use crate::mapping::QueueMode;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +32,7 @@ pub(super) fn read_settings(root: &mut Section<'_, '_>) -> Settings {
     let limits = root.section("limits", read_limits);
     let log = root.section("log", read_log);
     let lwm2m = root.section("lwm2m", read_lwm2m);
-    let bootstrap = root.section("bootstrap", read_bootstrap);
+    let bootstrap = root.section("bootstrap", |section| read_bootstrap(section, &lwm2m, &gateway.models));
     let http = root.section("http", read_http);
     let broker = root.section("broker", read_broker);
     let sinks = read_sinks(root, &gateway.name);
@@ -122,10 +121,10 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
     let built_in = Lwm2mConfiguration::default();
     let udp = section.listeners("udp", "[::]:5683", "Addresses for CoAP over UDP; [::] serves IPv4 too.");
     let dtls = section.listeners("dtls", "[::]:5684", "Addresses for CoAP over DTLS; [::] serves IPv4 too.");
-    refuse_shared(section, "dtls", &dtls, "udp", &udp);
+    refuse_shared(section, "dtls", &dtls, "lwm2m.udp", &udp);
     let tcp = section.listeners("tcp", "off", "Addresses for CoAP over TCP; [::] serves IPv4 too.");
     let tls = section.listeners("tls", "off", "Addresses for CoAP over TLS; [::] serves IPv4 too.");
-    refuse_shared(section, "tls", &tls, "tcp", &tcp);
+    refuse_shared(section, "tls", &tls, "lwm2m.tcp", &tcp);
     let policies =
         [("accept", UnknownDevices::Accept), ("window", UnknownDevices::Window), ("refuse", UnknownDevices::Refuse)];
     let unknown_devices = section.choice(
@@ -196,7 +195,7 @@ fn read_lwm2m(section: &mut Section<'_, '_>) -> Lwm2mSettings {
 }
 
 /// Two listeners cannot share a socket.
-fn refuse_shared(
+pub(super) fn refuse_shared(
     section: &mut Section<'_, '_>,
     key: &str,
     addresses: &[SocketAddr],
@@ -204,7 +203,7 @@ fn refuse_shared(
     taken: &[SocketAddr],
 ) {
     if let Some(address) = addresses.iter().find(|address| address.port() != 0 && taken.contains(address)) {
-        section.problem(key, format!("{address} stands in lwm2m.{other} too"), "give it a port of its own, or \"off\"");
+        section.problem(key, format!("{address} stands in {other} too"), "give it a port of its own, or \"off\"");
     }
 }
 
@@ -228,24 +227,6 @@ fn read_streams(section: &mut Section<'_, '_>) -> StreamConfiguration {
         section.problem("tcp_keep_alive", message, "write a shorter time, or \"0s\" for no pings");
     }
     StreamConfiguration { keep_alive: Some(keep_alive).filter(|time| !time.is_zero()), idle_timeout, ..built_in }
-}
-
-fn read_bootstrap(section: &mut Section<'_, '_>) -> Option<BootstrapSettings> {
-    let udp = section.listeners("udp", "[::]:5783", "Bootstrap server: addresses for CoAP over UDP.");
-    let dtls = section.listeners("dtls", "[::]:5784", "Bootstrap server: addresses for CoAP over DTLS.");
-    let tcp = section.listeners("tcp", "off", "Bootstrap server: addresses for CoAP over TCP.");
-    let tls = section.listeners("tls", "off", "Bootstrap server: addresses for CoAP over TLS.");
-    let policies = [
-        ("refuse", UnknownBootstrap::Refuse),
-        ("approve", UnknownBootstrap::Approve),
-        ("template", UnknownBootstrap::Template),
-    ];
-    let unknown_devices = section.choice("unknown_devices", "refuse", &policies, "Devices that no entry fits.");
-    let core = BootstrapConfiguration {
-        unknown_devices: unknown_devices.unwrap_or_default(),
-        ..BootstrapConfiguration::default()
-    };
-    section.is_present().then_some(BootstrapSettings { udp, dtls, tcp, tls, core })
 }
 
 fn read_broker(section: &mut Section<'_, '_>) -> BrokerSettings {

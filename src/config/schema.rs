@@ -69,11 +69,11 @@ pub fn json_schema() -> Value {
     root
 }
 
-fn table_schema() -> Value {
+pub(super) fn table_schema() -> Value {
     json!({ "type": "object", "properties": {}, "additionalProperties": false })
 }
 
-fn key_schema(description: &KeyDescription) -> Value {
+pub(super) fn key_schema(description: &KeyDescription) -> Value {
     const DURATION: &str = "^\\s*([0-9]+\\s*(d|h|m|s|ms)\\s*)+$";
     const SIZE: &str = "^\\s*[0-9]+\\s*([KMGT]iB|[kMGT]?B)\\s*$";
     let text = || json!({ "type": "string", "minLength": 1 });
@@ -87,6 +87,7 @@ fn key_schema(description: &KeyDescription) -> Value {
         Kind::Size(_) => json!({ "type": "string", "pattern": SIZE }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Secret | Kind::KeyFile => json!({ "oneOf": [text(), source_schema("file"), source_schema("env")] }),
+        Kind::Bootstrap(kind) => kind.schema(),
     };
     schema["description"] = description.meaning.into();
     if let Some(default) = &description.default {
@@ -95,7 +96,8 @@ fn key_schema(description: &KeyDescription) -> Value {
     schema
 }
 
-fn source_schema(source: &str) -> Value {
+/// Schema of `{ file = ".." }` or `{ env = ".." }`.
+pub(super) fn source_schema(source: &str) -> Value {
     json!({
         "type": "object",
         "properties": { source: { "type": "string", "minLength": 1 } },

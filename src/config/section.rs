@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::bootstrap_keys::BootstrapKind;
 use super::in_force;
 use super::problem::nearest;
 use super::secret::{KeySource, PemFile, Secret};
@@ -32,6 +33,8 @@ pub(super) enum Kind {
     KeyFile,
     TextList,
     PathList,
+    /// What only accounts and entries of the bootstrap server have.
+    Bootstrap(BootstrapKind),
 }
 
 /// One key of the format.
@@ -149,11 +152,25 @@ impl<'a> Section<'_, 'a> {
 
     /// The names in a table whose keys are of the user's choice.
     pub(super) fn names(&mut self, key: &'static str) -> Vec<String> {
+        let names = self.keys_below(key);
+        for name in &names {
+            let fits =
+                name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            if (!fits || name.is_empty()) && !self.reader.describing {
+                let hint = "use up to 64 letters, digits, '-' and '_'";
+                self.problem(key, format!("'{}' cannot be a name", name.escape_debug()), hint);
+            }
+        }
+        names
+    }
+
+    /// The same, whatever the names are.
+    pub(super) fn keys_below(&mut self, key: &'static str) -> Vec<String> {
         self.known.push(key);
         if self.reader.describing {
             return vec!["*".to_owned()];
         }
-        let names = match self.table.and_then(|table| table.get(key)).map(|node| &node.value) {
+        match self.table.and_then(|table| table.get(key)).map(|node| &node.value) {
             Some(NodeValue::Table(table)) => table.keys().cloned().collect(),
             Some(other) => {
                 let found = other.kind();
@@ -165,16 +182,7 @@ impl<'a> Section<'_, 'a> {
                 Vec::new()
             }
             None => Vec::new(),
-        };
-        for name in &names {
-            let fits =
-                name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            if !fits || name.is_empty() {
-                let hint = "use up to 64 letters, digits, '-' and '_'";
-                self.problem(key, format!("'{}' cannot be a name", name.escape_debug()), hint);
-            }
         }
-        names
     }
 
     /// Reads the table `key.name`, whose name [`Self::names`] gave; an absent one reads as empty.
@@ -213,7 +221,7 @@ impl<'a> Section<'_, 'a> {
         };
         let mut section = Section {
             reader: self.reader,
-            path: joined(&self.path, key),
+            path: joined(&self.path, &key.escape_debug().to_string()),
             pattern: joined(&self.pattern, pattern),
             table,
             origin: node.map_or_else(|| self.origin.clone(), |node| node.origin.clone()),
@@ -268,6 +276,41 @@ impl<'a> Section<'_, 'a> {
                 None
             }
         }
+    }
+
+    /// The table, and what all sections share, for tables that are read as a whole.
+    pub(super) const fn whole(&mut self) -> (Option<&'a Table>, &mut Reader<'a>) {
+        (self.table, self.reader)
+    }
+
+    /// Where the table stands.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Describes a key of a table that is read as a whole.
+    pub(super) fn describe(
+        &mut self,
+        key: &'static str,
+        kind: Kind,
+        default: Option<serde_json::Value>,
+        meaning: &'static str,
+    ) {
+        self.known.push(key);
+        if self.reader.describing {
+            self.reader.described.push(KeyDescription { section: self.pattern.clone(), key, kind, default, meaning });
+        }
+    }
+
+    /// Notes a problem of a field somewhere in a table that is read as a whole.
+    pub(super) fn problem_at(&mut self, origin: &Origin, field: &str, message: &str, hint: &str) {
+        let name = if field.is_empty() { self.path.clone() } else { joined(&self.path, field) };
+        self.reader.problems.push(placed(origin, format!("{name}: {message}"), hint));
+    }
+
+    /// Says what is in force of the table `key.name`.
+    pub(super) fn show(&mut self, key: &str, name: &str, value: serde_json::Value) {
+        in_force::put(&mut self.reader.in_force, &joined(&self.path, key), name, value);
     }
 
     /// A text.
@@ -542,7 +585,7 @@ fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Result<KeySource, Wr
     })
 }
 
-fn read_secret<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Result<Secret, Wrong> {
+pub(super) fn read_secret<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Result<Secret, Wrong> {
     const HINT: &str = "write a text, { file = \"/path\" } or { env = \"NAME\" }";
     let table = match &node.value {
         NodeValue::String(text) if text.is_empty() => return Err(("is empty".to_owned(), HINT.to_owned())),

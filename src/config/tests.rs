@@ -382,18 +382,12 @@ fn the_shipped_file_shows_exactly_the_defaults() {
 
 #[test]
 fn the_shipped_file_shows_every_key_that_is_served() {
-    const TO_COME: [&str; 6] = [
-        "bootstrap.udp",
-        "bootstrap.dtls",
-        "bootstrap.tcp",
-        "bootstrap.tls",
-        "bootstrap.unknown_devices",
-        "http.webhook_allow",
-    ];
+    const TO_COME: [&str; 1] = ["http.webhook_allow"];
     let shipped = include_str!("../../config.toml");
     for schema::KeyDescription { section, key, .. } in schema::describe() {
         let name = format!("{section}.{key}");
-        if TO_COME.contains(&name.as_str()) {
+        // Accounts and entries have more fields than an example: docs/bootstrap.md has them all.
+        if TO_COME.contains(&name.as_str()) || section.starts_with("bootstrap.") {
             continue;
         }
         let heading = section.strip_suffix(".queue").unwrap_or(&section).replace("sink.*", "sink.local");

@@ -37,7 +37,7 @@ pub(super) type Table = BTreeMap<String, Node>;
 pub(super) enum NodeValue {
     String(String),
     Integer(i64),
-    Float,
+    Float(f64),
     Boolean(bool),
     Datetime,
     Array(Vec<Node>),
@@ -50,7 +50,7 @@ impl NodeValue {
         match self {
             Self::String(_) => "a string",
             Self::Integer(_) => "an integer",
-            Self::Float => "a float",
+            Self::Float(_) => "a float",
             Self::Boolean(_) => "a boolean",
             Self::Datetime => "a date or time",
             Self::Array(_) => "an array",
@@ -159,7 +159,13 @@ fn convert(value: &Spanned<DeValue<'_>>, places: &Places, problems: &mut Vec<Pla
                 0
             }))
         }
-        DeValue::Float(_) => NodeValue::Float,
+        DeValue::Float(number) => {
+            let parsed = number.as_str().parse();
+            NodeValue::Float(parsed.unwrap_or_else(|_| {
+                problems.push(placed(&origin, format!("the number {number} cannot be read"), ""));
+                0.0
+            }))
+        }
         DeValue::Boolean(boolean) => NodeValue::Boolean(*boolean),
         DeValue::Datetime(_) => NodeValue::Datetime,
         DeValue::Array(items) => NodeValue::Array(items.iter().map(|item| convert(item, places, problems)).collect()),

@@ -14,7 +14,7 @@ use crate::model::bootstrap::{
 use crate::model::credential::SecretBytes;
 
 /// All fields of an account.
-pub(super) const FIELDS: [&str; 40] = [
+pub const FIELDS: [&str; 40] = [
     "type",
     "transport",
     "ssid",

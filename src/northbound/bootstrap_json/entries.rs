@@ -12,7 +12,7 @@ use crate::model::object::ObjectModel;
 use crate::model::path::{Path, RESERVED_ID};
 
 /// All fields of an entry.
-const FIELDS: [&str; 8] = ["servers", "writes", "deletes", "acls", "format", "write_by", "order", "verify"];
+pub const FIELDS: [&str; 8] = ["servers", "writes", "deletes", "acls", "format", "write_by", "order", "verify"];
 
 /// Most items of each list, and most values written.
 const MAX_SERVERS: usize = 32;

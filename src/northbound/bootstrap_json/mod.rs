@@ -19,8 +19,8 @@ mod showing;
 #[cfg(test)]
 mod tests;
 
-pub use accounts::parse_account;
-pub use entries::{FORMATS, parse_entry};
+pub use accounts::{FIELDS as ACCOUNT_FIELDS, parse_account};
+pub use entries::{FIELDS as ENTRY_FIELDS, FORMATS, parse_entry};
 pub use showing::{account_json, entry_json};
 
 /// Something that is wrong with an account or entry.
