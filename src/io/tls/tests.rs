@@ -17,9 +17,11 @@ use tokio::time::timeout;
 use tokio_openssl::SslStream;
 
 use super::*;
+use crate::gateway::bootstrap::orders::KeyPair;
 use crate::gateway::handshakes::HandshakeFailure;
 use crate::gateway::vocabulary::{Authenticated, ConnectionId, Input, Peer, StreamInput, StreamOrder};
 use crate::io::dtls_handshake::set_certificate_types;
+use crate::io::secure::authority::{Authority, make_raw_public_key};
 use crate::io::secure::identity::{ClientAuthentication, IdentityFiles, NamedPem};
 use crate::io::secure::own;
 use crate::io::tcp::TcpConnections;
@@ -308,6 +310,48 @@ async fn a_known_raw_public_key_is_enough_over_both_versions() {
         let _ = certificate_client(bench.connect_tcp().await, &stranger, None, version).await;
         assert_eq!(bench.refused().await.word, "unknown_public_key");
     }
+}
+
+/// What is made for a device, as the device uses it: its key and its certificate.
+fn as_used(pair: &KeyPair) -> (PKey<Private>, Option<X509>) {
+    let key = PKey::private_key_from_pkcs8(pair.private.expose()).unwrap();
+    (key, pair.subject.as_ref().map(|_| X509::from_der(&pair.public).unwrap()))
+}
+
+#[tokio::test]
+async fn what_was_made_for_a_device_is_taken_as_it_is_and_by_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::load_or_make(folder.path()).unwrap();
+    let certified = authority.make_certificate("urn:dev:node-1", Some(crate::io::clock::wall_now())).unwrap();
+    let raw = make_raw_public_key().unwrap();
+    let digest = *openssl::sha::sha256(&certified.public).first_chunk().unwrap();
+    let proofs = [
+        (&certified, Proof::Certificate { fingerprint: digest }),
+        (&raw, Proof::PublicKey { spki: raw.public.clone() }),
+    ];
+    for (pair, proof) in proofs {
+        let mut bench = Bench::new();
+        bench.tls.order(&HandshakeOrder::Admit { scope: Scope::Server, proof, generation: 9 });
+        bench.tls.flush();
+        bench.until_obeyed().await;
+        let (key, shown) = as_used(pair);
+        for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+            let client = certificate_client(bench.connect_tcp().await, &key, shown.as_ref(), version).await.unwrap();
+            let StreamInput::Opened { identity: Some(who) } = bench.next().await.2 else { panic!("refused") };
+            assert_eq!(who.generation, 9);
+            drop(client);
+            bench.next().await;
+        }
+    }
+    let mut bench = Bench::trusting(authority.certificate());
+    let (key, shown) = as_used(&certified);
+    let _client =
+        certificate_client(bench.connect_tcp().await, &key, shown.as_ref(), SslVersion::TLS1_3).await.unwrap();
+    let StreamInput::Opened { identity: Some(who) } = bench.next().await.2 else { panic!("refused") };
+    let Identity::Certificate(who) = who.identity else { panic!("{who:?}") };
+    assert!(who.trusted);
+    assert_eq!(who.common_name.as_deref(), Some("urn:dev:node-1"));
+    assert_eq!(who.alternative_names, ["urn:dev:node-1"]);
 }
 
 #[tokio::test]
