@@ -16,6 +16,7 @@ use crate::instrumentation::metrics::Metrics;
 use crate::io::http::{HttpConfiguration, HttpServer};
 
 mod decode;
+mod import;
 mod mappings;
 
 struct Ran {

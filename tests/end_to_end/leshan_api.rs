@@ -192,7 +192,7 @@ fn clients_object_definitions_and_the_server_are_told() {
     assert_eq!((status, text.as_str()), (400, "no registered client with id 'nobody'"));
     let (status, text) = leshan.request("GET", "/clients/nobody/3/0/0", "", "");
     assert_eq!((status, text.as_str()), (400, "no registered client with id 'nobody'"));
-    assert_eq!(leshan.request("POST", "/bootstrap/ep", "", "{}").0, 501);
+    assert_eq!(leshan.request("POST", "/bootstrap/ep", "", "{}").0, 404);
     assert_eq!(leshan.request("GET", "/clients", "Origin: http://elsewhere.example\r\n", "").0, 403);
 }
 

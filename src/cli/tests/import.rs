@@ -1,0 +1,53 @@
+//! `import`: fragments for the configuration, and how the command ends.
+
+use serde_json::json;
+
+use super::*;
+
+fn leshan(secret: &str) -> String {
+    json!({ "pump": {
+        "toDelete": ["/0"],
+        "servers": { "0": { "shortId": 1 } },
+        "security": { "0": {
+            "uri": "coaps://dm.example", "securityMode": "PSK", "serverId": 1, "publicKeyOrId": [112],
+            "secretKey": serde_json::from_str::<Json>(secret).unwrap(), "oscoreSecurityMode": 3,
+        } },
+    } })
+    .to_string()
+}
+
+#[test]
+fn the_fragment_goes_to_standard_output_and_what_is_lost_to_standard_error_too() {
+    let ran = run_among(&[("bs.json", &leshan("[1,2]"))], &["import", "leshan", "bs.json"]);
+    assert_eq!(ran.ending, Ending::Fine, "{}", ran.err);
+    let note = "device pump: security.0.oscoreSecurityMode: a link to an OSCORE instance is not handed out";
+    assert_eq!(ran.err, format!("note: {note}\n"));
+    assert!(ran.out.starts_with(&format!("# {note}\n\n[bootstrap.device.pump]\n")), "{}", ran.out);
+    assert!(ran.out.contains("\npsk_key = \"0102\"\n"), "{}", ran.out);
+    let fragment: Json = toml::from_str(&ran.out).unwrap();
+    assert_eq!(fragment["bootstrap"]["device"]["pump"]["servers"][0]["uri"], "coaps://dm.example");
+}
+
+#[test]
+fn files_that_are_no_configuration_end_it_with_2_and_those_without_anything_with_1() {
+    let files = [
+        ("text.json", "psk = s3cr3t"),
+        ("list.json", "[]"),
+        ("one.json", "{\"security\": {}}"),
+        ("empty.json", "{\"pump\": {\"toDelete\": []}}"),
+    ];
+    for (file, told) in [
+        ("text.json", "is no JSON: line 1, column 1"),
+        ("list.json", "is no object"),
+        ("one.json", "--endpoint"),
+        ("none.json", "there is no file"),
+    ] {
+        let ran = run_among(&files, &["import", "leshan", file]);
+        assert_eq!((ran.ending, ran.out.as_str()), (Ending::Wrong, ""), "{file}");
+        assert!(ran.err.contains(told) && !ran.err.contains("s3cr3t"), "{}", ran.err);
+    }
+    assert_eq!(run_line(&["import", "awa", "x.json"]).ending, Ending::Wrong);
+    let ran = run_among(&files, &["import", "leshan", "empty.json"]);
+    assert_eq!((ran.ending, ran.out.as_str()), (Ending::Failed, ""));
+    assert!(ran.err.contains("nothing could be carried over"), "{}", ran.err);
+}
