@@ -6,6 +6,7 @@ use super::{account, private_key, problems, refused, with};
 use crate::model::bootstrap::{
     AccountTransport, Provision, ProvisionKind, Registration, Security, ServerAccount, ServerKind,
 };
+use crate::model::credential::SecretBytes;
 
 #[test]
 fn an_empty_account_is_one_of_this_gateway_with_every_default() {
@@ -313,7 +314,7 @@ fn who_is_told_is_this_gateway_unless_a_uri_says_another_server() {
     let Provision::Target(read) = account(&json!({ "provision": target })).provision else { panic!("no target") };
     assert_eq!((read.kind, read.url.as_str()), (ProvisionKind::Coiote, "https://coiote.example"));
     assert_eq!((read.user.as_deref(), read.domain.as_deref()), (Some("me"), Some("/plant/")));
-    assert_eq!(read.password.as_ref().map(|password| password.expose()), Some(b"geheim".as_slice()));
+    assert_eq!(read.password.as_ref().map(SecretBytes::expose), Some(b"geheim".as_slice()));
 }
 
 #[test]
