@@ -103,7 +103,7 @@ fn accounts_and_entries_are_those_of_the_interface() {
         writes,
         [
             ("/3/0/15".to_owned(), json!("Europe/Oslo")),
-            ("/5/0/3".to_owned(), json!(1)),
+            ("/5/0".to_owned(), json!({"3": 1})),
             ("/33000/0/1".to_owned(), json!(2.5)),
             ("/33000/0/2".to_owned(), json!({"0": "a"})),
         ]
@@ -129,7 +129,7 @@ fn secrets_keys_and_certificates_come_from_files_and_variables_too() {
         server_certificate = { file = "certs/device.crt" }
         [bootstrap.device.d]
         servers = [{ uri = "c.example", security_mode = "psk", psk_key = { env = "A_KEY" } }]
-        writes = { "/21/0/3" = { env = "OSCORE" }, "/21/0" = { "1" = { file = "sms.key" } } }
+        writes = { "/21/0/3" = { env = "OSCORE" }, "/21/1" = { "1" = { file = "sms.key" } } }
         [bootstrap.device.e]
         servers = [{ provision = { type = "coiote", url = "https://e.example", password = { env = "OSCORE" } } }]
     "#;
@@ -150,8 +150,8 @@ fn secrets_keys_and_certificates_come_from_files_and_variables_too() {
     assert_eq!(Some(public), server.as_ref());
     let writes: Vec<_> =
         read.devices[0].1.writes.iter().map(|(path, value)| (path.to_string(), value.clone())).collect();
-    let sms_key = json!("00112233445566778899aabbccddeeff");
-    assert_eq!(writes, [("/21/0/1".to_owned(), sms_key), ("/21/0/3".to_owned(), json!("hunter2"))]);
+    let sms_key = json!({"1": "00112233445566778899aabbccddeeff"});
+    assert_eq!(writes, [("/21/0/3".to_owned(), json!("hunter2")), ("/21/1".to_owned(), sms_key)]);
 
     let shown = &loaded.in_force["bootstrap"];
     let text = shown.to_string();
