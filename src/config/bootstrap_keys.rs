@@ -289,4 +289,12 @@ mod tests {
         let fields: BTreeSet<&str> = ENTRY_FIELDS.into_iter().chain(["endpoints"]).collect();
         assert_eq!(names(entry_keys()), fields);
     }
+
+    #[test]
+    fn the_docs_have_every_key() {
+        let page = include_str!("../../docs/bootstrap.md");
+        for Key { name, .. } in account_keys().into_iter().chain(entry_keys()).filter(|key| key.name != "endpoints") {
+            assert!(page.contains(&format!("\n| `{name}` | ")), "{name}");
+        }
+    }
 }
