@@ -2,12 +2,12 @@
 
 use serde_json::Value as Json;
 
-use super::Problem;
 use super::addresses::check_uri;
 use super::fields::{Fields, Problems};
 use super::keys::bytes;
 use super::provisioning::provision;
 use super::security::{MODES, refuse_fields_of_others, security};
+use super::{Problem, TOLD_FIELDS};
 use crate::model::bootstrap::{
     AccountTransport, Provision, Registration, Security, SecurityMode, ServerAccount, ServerKind, Sms, Template,
 };
@@ -111,7 +111,7 @@ pub fn parse_account(body: &Json) -> Result<ServerAccount, Vec<Problem>> {
 /// Reads an account whose fields stand behind `prefix` in problems; what it answers is good for nothing once there are
 /// problems.
 pub(super) fn read_account(body: &Json, prefix: String, problems: &mut Problems) -> Option<ServerAccount> {
-    let mut opened = Fields::open(body, prefix, "a server account", &FIELDS, problems)?;
+    let mut opened = Fields::open(body, prefix, "a server account", &FIELDS, &TOLD_FIELDS, problems)?;
     let fields = &mut opened;
     let kind = fields.choice("type", &KINDS).map(Option::unwrap_or_default);
     let mode = fields.choice("security_mode", &MODES).map(|mode| mode.unwrap_or(SecurityMode::NoSec));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::Problem;
 use super::accounts::read_account;
 use super::fields::{Fields, HIDDEN_MESSAGE, Problems, is_hidden, kind, shown, wrong_word};
+use super::{Problem, TOLD_FIELDS};
 use crate::model::bootstrap::{AccessControl, AccountName, AccountOrName, DeviceEntry, WriteBy};
 use crate::model::object::ObjectModel;
 use crate::model::path::{Path, RESERVED_ID};
@@ -40,19 +40,20 @@ const ALL_RIGHTS: u32 = 31;
 /// Everything that is wrong with it.
 pub fn parse_entry(body: &Json, model: &ObjectModel) -> Result<DeviceEntry, Vec<Problem>> {
     let mut problems = Problems::default();
-    let entry = Fields::open(body, String::new(), "a device entry", &FIELDS, &mut problems).map(|mut fields| {
-        let fields = &mut fields;
-        DeviceEntry {
-            servers: servers(fields),
-            writes: writes(fields, model),
-            deletes: deletes(fields, model),
-            access_control: access_control(fields),
-            format: format(fields),
-            write_by: fields.choice("write_by", &WRITE_BY).ok().flatten().unwrap_or_default(),
-            order: order(fields, model),
-            verify: fields.boolean("verify"),
-        }
-    });
+    let entry =
+        Fields::open(body, String::new(), "a device entry", &FIELDS, &TOLD_FIELDS, &mut problems).map(|mut fields| {
+            let fields = &mut fields;
+            DeviceEntry {
+                servers: servers(fields),
+                writes: writes(fields, model),
+                deletes: deletes(fields, model),
+                access_control: access_control(fields),
+                format: format(fields),
+                write_by: fields.choice("write_by", &WRITE_BY).ok().flatten().unwrap_or_default(),
+                order: order(fields, model),
+                verify: fields.boolean("verify"),
+            }
+        });
     problems.result(entry)
 }
 
@@ -226,7 +227,7 @@ fn access_control(fields: &mut Fields<'_, '_>) -> Vec<AccessControl> {
     for (index, item) in items.iter().enumerate() {
         let prefix = format!("{}.", fields.full(&format!("acls[{index}]")));
         let known = ["object", "instance", "owner", "acl"];
-        let Some(mut fields) = Fields::open(item, prefix, "an access control instance", &known, fields.problems())
+        let Some(mut fields) = Fields::open(item, prefix, "an access control instance", &known, &[], fields.problems())
         else {
             continue;
         };

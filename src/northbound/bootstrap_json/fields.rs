@@ -12,6 +12,9 @@ use crate::model::nearest::nearest;
 /// Most problems of one account or entry that are told.
 const MAX_PROBLEMS: usize = 100;
 
+/// Most known fields that are listed where an unknown one stands.
+const MAX_LISTED: usize = 16;
+
 /// Most characters of a field's name, or of a wrong word, that a problem repeats.
 const MAX_SHOWN_CHARS: usize = 40;
 
@@ -90,12 +93,13 @@ pub(super) struct Fields<'a, 'p> {
 
 impl<'a, 'p> Fields<'a, 'p> {
     /// Opens an object and notes the fields that it may not have; `None` if it is none. `what` it is to be, with its
-    /// article.
+    /// article; fields that are `told` of it may come back and count for nothing.
     pub(super) fn open(
         value: &'a Json,
         prefix: String,
         what: &str,
         known: &[&str],
+        told: &[&str],
         problems: &'p mut Problems,
     ) -> Option<Self> {
         let Json::Object(body) = value else {
@@ -104,12 +108,13 @@ impl<'a, 'p> Fields<'a, 'p> {
             return None;
         };
         let mut fields = Self { body, prefix, problems };
-        for unknown in body.keys().filter(|key| !known.contains(&key.as_str())) {
-            let message = match nearest(unknown, known.iter().copied()) {
-                Some(meant) => format!("is no field of {what}; did you mean {meant}?"),
-                None => format!("is no field of {what}; known are {}", known.join(", ")),
+        for unknown in body.keys().filter(|key| !known.iter().chain(told).any(|known| known == key)) {
+            let hint = match nearest(unknown, known.iter().copied()) {
+                Some(meant) => format!("; did you mean {meant}?"),
+                None if known.len() <= MAX_LISTED => format!("; known are {}", known.join(", ")),
+                None => String::new(),
             };
-            fields.wrong::<()>(&shown(unknown), message);
+            fields.wrong::<()>(&shown(unknown), format!("is no field of {what}{hint}"));
         }
         Some(fields)
     }
@@ -142,7 +147,7 @@ impl<'a, 'p> Fields<'a, 'p> {
     pub(super) fn nested<'s>(&'s mut self, field: &str, what: &str, known: &[&str]) -> Option<Fields<'a, 's>> {
         let value = self.get(field)?;
         let prefix = format!("{}{field}.", self.prefix);
-        Fields::open(value, prefix, what, known, self.problems)
+        Fields::open(value, prefix, what, known, &[], self.problems)
     }
 
     /// A text of so many bytes without control characters.

@@ -40,3 +40,7 @@ pub enum Secrets {
     /// It says `{"secret": true}` in their place.
     Hidden,
 }
+
+/// What the interfaces tell of accounts and entries beside their own fields. It may come back, so that what was told can
+/// be changed and put, and counts for nothing.
+const TOLD_FIELDS: [&str; 5] = ["name", "id", "source", "created_at", "changed_at"];

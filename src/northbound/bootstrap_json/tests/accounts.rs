@@ -148,9 +148,18 @@ fn flags_and_words_are_what_they_are() {
 #[test]
 fn unknown_fields_and_other_bodies_are_refused() {
     refused(&json!({"life_time": 1}), "life_time", "is no field of a server account; did you mean lifetime?");
-    refused(&json!({"colour": 1}), "colour", "known are type, transport, ssid, uri");
+    refused(&json!({"colour": 1}), "colour", "is no field of a server account");
     refused(&json!([]), "", "a server account is a JSON object, not a list");
     refused(&json!(null), "", "a server account is a JSON object, not null");
+}
+
+#[test]
+fn what_was_told_of_an_account_or_entry_can_be_put_again() {
+    let told = json!({"name": "plant", "id": "17c0b39ac049", "source": "file", "created_at": 1, "changed_at": 2});
+    assert_eq!(account(&told), account(&json!({})));
+    assert_eq!(super::entry(&told), super::entry(&json!({})));
+    let nested = json!({"security_mode": "psk", "psk_key": {"random": 16, "name": "plant"}});
+    refused(&nested, "psk_key.name", "is no field of a key to be made; known are random");
 }
 
 #[test]
