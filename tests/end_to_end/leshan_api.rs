@@ -51,10 +51,10 @@ fn start(options: &str) -> (Mosquitto, Gateway, Leshan) {
 }
 
 /// The API as a script sees it.
-struct Leshan(SocketAddr);
+pub(super) struct Leshan(pub(super) SocketAddr);
 
 impl Leshan {
-    fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    pub(super) fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.0).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
@@ -71,7 +71,7 @@ impl Leshan {
     }
 
     /// The JSON of a response with 200.
-    fn json(&self, method: &str, path: &str, body: &Json) -> Json {
+    pub(super) fn json(&self, method: &str, path: &str, body: &Json) -> Json {
         let (headers, body) = match body {
             Json::Null => ("", String::new()),
             body => ("Content-Type: application/json\r\n", body.to_string()),
@@ -81,7 +81,7 @@ impl Leshan {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}"))
     }
 
-    fn get(&self, path: &str) -> Json {
+    pub(super) fn get(&self, path: &str) -> Json {
         self.json("GET", path, &Json::Null)
     }
 
@@ -115,7 +115,7 @@ impl Leshan {
         panic!("the device never was as wanted");
     }
 
-    fn events(&self, query: &str) -> Events {
+    pub(super) fn events(&self, query: &str) -> Events {
         let mut stream = TcpStream::connect(self.0).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET /api/event?{query} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n", self.0)
@@ -128,7 +128,7 @@ impl Leshan {
 }
 
 /// The event stream, read line by line like the suites read it.
-struct Events(BufReader<TcpStream>);
+pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
     fn line(&mut self) -> String {
@@ -138,7 +138,7 @@ impl Events {
     }
 
     /// The data of the next event of this name.
-    fn next(&mut self, name: &str) -> Json {
+    pub(super) fn next(&mut self, name: &str) -> Json {
         // The log of messages may bring any number of other events before it.
         let wanted = format!("event: {name}");
         let mut silences = 0;

@@ -26,6 +26,7 @@ mod http_commands;
 mod joining;
 mod kill_nine;
 mod leshan_api;
+mod leshan_bootstrap_api;
 mod mqtt_sink;
 mod mqtt_versions;
 mod openapi;
