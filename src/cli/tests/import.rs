@@ -29,6 +29,31 @@ fn the_fragment_goes_to_standard_output_and_what_is_lost_to_standard_error_too()
 }
 
 #[test]
+fn what_a_neighbour_has_is_accepted_by_check() {
+    let thingsboard = json!([
+        { "name": "Water meter", "transportConfiguration": { "bootstrap": [
+            { "securityMode": "PSK", "host": "tb.example", "port": 5686 },
+            { "securityMode": "NO_SEC", "host": "tb.example", "port": 5687, "bootstrapServerIs": true },
+        ] } },
+        { "client": { "endpoint": "urn:imei:1" }, "bootstrap": { "lwm2mServer": {
+            "securityMode": "PSK", "clientPublicKeyOrId": "id", "clientSecretKey": "00112233",
+        } } },
+    ]);
+    let bs_server = json!({ "node 1": { "serverURI": "coap://192.0.2.1:5683", "lifetime": 60 } });
+    for (server, file, more) in [
+        ("leshan", leshan("[1,2]"), "psk_key = \"0102\""),
+        ("thingsboard", thingsboard.to_string(), "[bootstrap.server.Water-meter-bootstrap]"),
+        ("bs-server", bs_server.to_string(), "[bootstrap.device.\"node 1\"]"),
+    ] {
+        let ran = run_among(&[("bs.json", &file)], &["import", server, "bs.json"]);
+        assert_eq!(ran.ending, Ending::Fine, "{}", ran.err);
+        assert!(ran.out.contains(more), "{}", ran.out);
+        let checked = run_among(&[("imported.toml", &ran.out)], &["check", "--config", "imported.toml"]);
+        assert_eq!(checked.ending, Ending::Fine, "{server}: {}", checked.out);
+    }
+}
+
+#[test]
 fn files_that_are_no_configuration_end_it_with_2_and_those_without_anything_with_1() {
     let files = [
         ("text.json", "psk = s3cr3t"),
