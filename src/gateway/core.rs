@@ -319,6 +319,7 @@ impl Core {
             pending_write_bytes,
             connections: self.services.streams.len(),
             sessions: self.services.sessions.len(),
+            bootstrap_sessions: self.bootstrap.sessions(),
             handshakes: self.services.sessions.handshakes(),
             waiting_commands: self.devices.table.iter().map(|(_, device)| device.commands.len()).sum(),
             store_broken: self.services.journal.is_broken(),
@@ -455,17 +456,7 @@ impl Core {
 
     /// Notices, the batch, released acknowledgements, and what sinks may send: the end of every input.
     fn end_of_input(&mut self) {
-        while let Some(inbound) = self.services.bootstrap_inbox.pop_front() {
-            self.bootstrap.receive(&mut self.services, &mut self.devices, inbound);
-        }
-        for (endpoint, id, outcome) in std::mem::take(&mut self.services.bootstrap_outcomes) {
-            if let Some(key) = self.devices.key_of_endpoint(endpoint.as_str()) {
-                self.devices.finish_command(&mut self.services, key, &id, outcome);
-            }
-        }
-        if std::mem::take(&mut self.services.credentials_stale) {
-            self.devices.credentials_changed(&mut self.services);
-        }
+        self.follow_bootstrap();
         self.tell_notices();
         let now = self.services.now;
         let journal = &mut self.services.journal;
@@ -480,6 +471,21 @@ impl Core {
         for sink in &mut self.services.sinks {
             let is_durable = |sequence| journal.is_durable(sequence);
             sink.poll(is_durable, native::correct_timestamps, &mut |output| outputs.push_back(output));
+        }
+    }
+
+    /// What came for the bootstrap server, and what it did to commands and credentials.
+    fn follow_bootstrap(&mut self) {
+        while let Some(inbound) = self.services.bootstrap_inbox.pop_front() {
+            self.bootstrap.receive(&mut self.services, &mut self.devices, inbound);
+        }
+        for (endpoint, id, outcome) in std::mem::take(&mut self.services.bootstrap_outcomes) {
+            if let Some(key) = self.devices.key_of_endpoint(endpoint.as_str()) {
+                self.devices.finish_command(&mut self.services, key, &id, outcome);
+            }
+        }
+        if std::mem::take(&mut self.services.credentials_stale) {
+            self.devices.credentials_changed(&mut self.services);
         }
     }
 
@@ -548,6 +554,10 @@ impl Core {
                     // Marks for operations that must not run twice may have been written just now.
                     self.seal();
                 }
+            }
+            if self.services.awaits_bootstrap() {
+                self.follow_bootstrap();
+                self.seal();
             }
         }
     }

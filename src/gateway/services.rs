@@ -222,6 +222,11 @@ impl Services {
         self.configuration.scope(peer.listener)
     }
 
+    /// Whether something waits that the bootstrap server has to look at, or has done.
+    pub(super) fn awaits_bootstrap(&self) -> bool {
+        !self.bootstrap_inbox.is_empty() || !self.bootstrap_outcomes.is_empty() || self.credentials_stale
+    }
+
     /// A peer has something to do here although no device is registered on its connection.
     pub(super) fn hold_peer(&mut self, peer: Peer) {
         if self.is_stream(peer) {

@@ -17,6 +17,8 @@ pub struct Gauges {
     pub sessions: usize,
     /// DTLS handshakes under way.
     pub handshakes: usize,
+    /// Bootstrap sessions.
+    pub bootstrap_sessions: usize,
     /// Sinks.
     pub sinks: Vec<SinkGauges>,
     /// Writes that are not durable yet.

@@ -117,6 +117,7 @@ pub struct Metrics {
     connections: Gauge,
     sessions: Gauge,
     handshakes_pending: Gauge,
+    bootstrap_sessions_pending: Gauge,
     commands_waiting: Gauge,
     sink_connected: Family<SinkLabels, Gauge>,
     sink_in_flight: Family<SinkLabels, Gauge>,
@@ -186,6 +187,11 @@ impl Metrics {
             devices: register(all, "devices", "Known devices by state"),
             sessions: register(all, "dtls_sessions", "DTLS sessions"),
             handshakes_pending: register(all, "dtls_handshakes_pending", "DTLS handshakes under way"),
+            bootstrap_sessions_pending: register(
+                all,
+                "bootstrap_sessions_pending",
+                "Bootstrap sessions under way, those that wait for approval among them",
+            ),
             connections: register(all, "connections", "Connections of devices over TCP"),
             commands_waiting: register(all, "commands_waiting", "Commands that wait for their device"),
             sink_connected: register(all, "sink_connected", "Whether a sink is connected"),
@@ -300,6 +306,7 @@ impl Metrics {
         self.connections.set(shown(gauges.connections));
         self.sessions.set(shown(gauges.sessions));
         self.handshakes_pending.set(shown(gauges.handshakes));
+        self.bootstrap_sessions_pending.set(shown(gauges.bootstrap_sessions));
         self.commands_waiting.set(shown(gauges.waiting_commands));
         self.store_pending.set(shown(gauges.pending_writes));
         self.store_pending_bytes.set(shown(gauges.pending_write_bytes));
@@ -439,6 +446,7 @@ mod tests {
             connections: 4,
             sessions: 12,
             handshakes: 13,
+            bootstrap_sessions: 14,
             sinks: vec![sink],
             pending_writes: 9,
             pending_write_bytes: 900,
@@ -452,6 +460,7 @@ mod tests {
             "lwm2mqtt_devices{state=\"offline\"} 1",
             "lwm2mqtt_dtls_sessions 12",
             "lwm2mqtt_dtls_handshakes_pending 13",
+            "lwm2mqtt_bootstrap_sessions_pending 14",
             "lwm2mqtt_sink_connected{sink=\"local\"} 1",
             "lwm2mqtt_sink_in_flight{sink=\"local\"} 2",
             "lwm2mqtt_spool_rows{sink=\"local\"} 5",

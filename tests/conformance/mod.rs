@@ -3,6 +3,7 @@
 mod blockwise_rfc7959;
 mod bootstrap_core;
 mod bootstrap_credentials;
+mod bootstrap_faults;
 mod bootstrap_fields;
 mod coap_differential;
 mod coap_rfc7252;

@@ -26,10 +26,10 @@ use crate::model::time::WallTime;
 use crate::northbound::bootstrap_json::parse_entry;
 
 /// How long the first write is held: less than clients wait for Finish.
-pub(super) const APPROVAL_TIME: Duration = Duration::from_secs(240);
+pub const APPROVAL_TIME: Duration = Duration::from_secs(240);
 
 /// Devices that wait, those among them that do not ask now; the oldest go.
-pub(super) const MAX_WAITING: usize = 1_000;
+pub const MAX_WAITING: usize = 1_000;
 
 /// One device that waits.
 #[derive(Clone, Debug)]

@@ -24,6 +24,9 @@ use crate::model::version::Version;
 use crate::protocol::coap::message::Code;
 use crate::protocol::lwm2m::bootstrap::{is_deleted_by, version_of};
 
+/// While nothing can be written, a device would learn what a power cut makes the gateway forget.
+const STORE_BROKEN: &str = "the store cannot be written now, so that keys could not be kept";
+
 impl Session {
     /// When something is due at it.
     pub(super) fn next_deadline(&self) -> Instant {
@@ -154,6 +157,10 @@ impl BootstrapServer {
 
     /// What a session waited for is durable.
     pub fn durable(&mut self, services: &mut Services, devices: &mut Devices, number: u64) {
+        if services.journal.is_broken() {
+            self.fail(services, number, STORE_BROKEN);
+            return;
+        }
         let Some(session) = self.sessions.get_mut(&number) else { return };
         match session.stage {
             Stage::Confirming if session.pack.is_some() => {

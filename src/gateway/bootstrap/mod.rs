@@ -21,7 +21,7 @@
 //! 4. A device that was turned away or failed may begin again at any time.
 
 mod answering;
-mod approval;
+pub mod approval;
 mod checking;
 mod driving;
 mod exchanges;
@@ -29,7 +29,7 @@ mod issued;
 mod log;
 pub mod news;
 pub mod orders;
-mod pack;
+pub mod pack;
 mod plan;
 mod serving;
 mod session;

@@ -27,7 +27,7 @@ use crate::protocol::content::ContentFormat;
 use crate::protocol::lwm2m::bootstrap::parse_request;
 
 /// Packs that are fetched block by block; the oldest go, and their devices ask anew.
-pub(super) const MAX_PACKS: usize = 256;
+pub const MAX_PACKS: usize = 256;
 
 /// Formats of packs.
 const FORMATS: [ContentFormat; 3] = [ContentFormat::SENML_CBOR, ContentFormat::SENML_JSON, ContentFormat::LWM2M_CBOR];

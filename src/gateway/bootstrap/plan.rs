@@ -196,7 +196,8 @@ fn free_ids(of: &Ingredients<'_>, object: u16) -> impl Iterator<Item = u16> {
 
 fn account_ids(of: &Ingredients<'_>) -> Vec<AccountIds> {
     // A device that does not tell has its bootstrap account where factories put it.
-    let bootstrap_account = of.found.map_or(Some(0), Found::bootstrap_account);
+    let lists_security = |found: &&Found| found.instances.keys().any(|(object, _)| *object == SECURITY);
+    let bootstrap_account = of.found.filter(lists_security).map_or(Some(0), Found::bootstrap_account);
     let remaining = |object: u16, ssid: u16| {
         let mut instances = of.found.into_iter().flat_map(|found| &found.instances);
         instances.find(|((of, _), found)| *of == object && found.ssid == Some(ssid)).map(|((_, id), _)| *id)
