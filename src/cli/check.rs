@@ -5,10 +5,12 @@ use std::io;
 use super::arguments::ConfigArguments;
 use super::{Ending, Terminal};
 use crate::config::{Settings, Sources, load, read_mappings, read_models};
+use crate::gateway::bootstrap::check_among;
 use crate::gateway::preview::run_message_examples;
 use crate::io::clock::{wall_is_trusted, wall_now};
 use crate::io::secure::identity::ServerIdentity;
 use crate::mapping::{Plan, Problem, Severity};
+use crate::model::bootstrap::AccountName;
 
 /// Tells every problem on standard output; warnings alone are fine.
 pub(super) fn check(
@@ -28,6 +30,7 @@ pub(super) fn check(
             terminal.say(&format!("{checked}: {warning}"))?;
         }
         errors += tell_identity(settings, &checked, terminal)?;
+        errors += tell_entries(settings, &checked, terminal)?;
         let (model, problems) = read_models(settings, sources);
         let (files, unreadable) = read_mappings(settings, sources);
         for problem in problems.iter().chain(&unreadable) {
@@ -61,6 +64,30 @@ pub(super) fn check(
         errors => terminal.say(&format!("{checked}: {errors} errors"))?,
     }
     Ok(if errors == 0 { Ending::Fine } else { Ending::Wrong })
+}
+
+/// What is to be said of what devices get from the bootstrap server; how much of it is wrong.
+fn tell_entries(settings: &Settings, file: &str, terminal: &mut Terminal<'_>) -> io::Result<usize> {
+    let Some(bootstrap) = &settings.bootstrap else { return Ok(0) };
+    let (servers, devices) = (&bootstrap.core.servers, &bootstrap.core.devices);
+    let account = |name: &AccountName| servers.iter().find(|(known, _)| known == name).map(|(_, account)| account);
+    let mut errors = 0;
+    for (device, entry) in devices {
+        match check_among(entry, account) {
+            Ok(problems) => {
+                errors += problems.len();
+                for problem in problems {
+                    let place = format!("bootstrap.device.\"{device}\".{}", problem.field);
+                    terminal.say(&format!("{file}: error: {place}: {}", problem.message))?;
+                }
+            }
+            // It may have been put over an interface, or be one of those that every gateway has.
+            Err(name) => terminal.say(&format!(
+                "{file}: warning: bootstrap.device.\"{device}\": no server account '{name}' stands in the configuration"
+            ))?,
+        }
+    }
+    Ok(errors)
 }
 
 /// What is to be said of the server's certificate; how much of it is wrong.

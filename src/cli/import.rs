@@ -6,6 +6,8 @@ use super::arguments::{ImportFromArguments, ImportedServer};
 use super::device_credentials::read_named;
 use super::{Ending, Terminal};
 use crate::config::Sources;
+use crate::gateway::bootstrap::check_among;
+use crate::model::bootstrap::AccountName;
 use crate::model::object::ObjectModel;
 use crate::northbound::import::{self, Imported, Neighbour};
 
@@ -52,5 +54,9 @@ fn read(arguments: &ImportFromArguments, text: &str, model: &ObjectModel) -> Res
         ImportedServer::Leshan => Neighbour::Leshan,
         ImportedServer::BsServer => Neighbour::BsServer,
     };
-    import::import(neighbour, &file, arguments.endpoint.as_deref(), model)
+    import::import(neighbour, &file, arguments.endpoint.as_deref(), model, &|entry, accounts| {
+        let account = |name: &AccountName| accounts.iter().find(|(known, _)| known == name).map(|(_, account)| account);
+        // An account that was left out is in no entry any more.
+        check_among(entry, account).unwrap_or_default()
+    })
 }

@@ -54,6 +54,24 @@ fn what_a_neighbour_has_is_accepted_by_check() {
 }
 
 #[test]
+fn entries_that_no_device_could_use_are_left_out_by_import_and_told_by_check() {
+    let bootstrap = |uri: &str| json!({ "bootstrapServer": true, "securityMode": "NO_SEC", "uri": uri });
+    let two = json!({ "pump": { "security": { "0": bootstrap("coap://a"), "1": bootstrap("coap://b") } } });
+    let ran = run_among(&[("bs.json", &two.to_string())], &["import", "leshan", "bs.json"]);
+    assert_eq!((ran.ending, ran.out.as_str()), (Ending::Failed, ""));
+    assert!(ran.err.contains("device pump: servers[1]: a device has at most one bootstrap account"), "{}", ran.err);
+
+    let text = "[bootstrap.server.a]\ntype = \"bootstrap\"\nsecurity_mode = \"nosec\"\n\
+                [bootstrap.device.pump]\nservers = [\"a\"]\n[bootstrap.device.well]\nservers = [\"b\"]\n";
+    let ran = run_among(&[("c.toml", text)], &["check", "--config", "c.toml"]);
+    assert_eq!(ran.ending, Ending::Wrong);
+    let error = "c.toml: error: bootstrap.device.\"pump\".servers: there is no management account";
+    assert!(ran.out.contains(error), "{}", ran.out);
+    let warning = "c.toml: warning: bootstrap.device.\"well\": no server account 'b' stands in the configuration";
+    assert!(ran.out.contains(warning), "{}", ran.out);
+}
+
+#[test]
 fn files_that_are_no_configuration_end_it_with_2_and_those_without_anything_with_1() {
     let files = [
         ("text.json", "psk = s3cr3t"),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::bootstrap::{AccountOrName, DeviceEntry, ServerAccount, ServerKind};
+use crate::model::bootstrap::{AccountName, AccountOrName, DeviceEntry, ServerAccount, ServerKind};
 use crate::model::path::Path;
 use crate::northbound::bootstrap_json::Problem;
 
@@ -46,6 +46,27 @@ pub(super) fn check(entry: &DeviceEntry, accounts: &[(String, Arc<ServerAccount>
     problems
 }
 
+/// The same, where accounts are known by name alone.
+///
+/// # Errors
+/// The first name that there is no account of.
+pub fn check_among<'a>(
+    entry: &DeviceEntry,
+    account: impl Fn(&AccountName) -> Option<&'a ServerAccount>,
+) -> Result<Vec<Problem>, AccountName> {
+    let mut accounts = Vec::with_capacity(entry.servers.len());
+    for (index, server) in entry.servers.iter().enumerate() {
+        accounts.push(match server {
+            AccountOrName::Named(name) => {
+                let known = account(name).ok_or_else(|| name.clone())?;
+                (name.to_string(), Arc::new(known.clone()))
+            }
+            AccountOrName::Inline(account) => (format!("#{index}"), Arc::new((**account).clone())),
+        });
+    }
+    Ok(check(entry, &accounts))
+}
+
 /// Whether a delete takes server accounts with it.
 fn removes_servers(path: &Path) -> bool {
     path.object_id().is_none_or(|object| object <= 1)
@@ -54,7 +75,7 @@ fn removes_servers(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::bootstrap::{AccountName, Security};
+    use crate::model::bootstrap::Security;
 
     fn account(kind: ServerKind, ssid: Option<u16>) -> Arc<ServerAccount> {
         Arc::new(ServerAccount { ssid, ..ServerAccount::new(kind, Security::NoSec) })

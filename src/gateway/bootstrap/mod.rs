@@ -52,6 +52,7 @@ use crate::model::event::EventKind;
 use crate::model::time::Instant;
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use approval::Approvals;
+pub use checking::check_among;
 use issued::Issuance;
 use log::{PastSessions, SessionState};
 use news::{News, SessionNews};

@@ -16,8 +16,12 @@ mod thingsboard;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::bootstrap_json::{parse_account, parse_entry};
+use super::bootstrap_json::{Problem, parse_account, parse_entry};
+use crate::model::bootstrap::{AccountName, DeviceEntry, ServerAccount};
 use crate::model::object::ObjectModel;
+
+/// Everything that is wrong with an entry among the accounts that it may name.
+pub type Judge<'a> = &'a dyn Fn(&DeviceEntry, &[(AccountName, ServerAccount)]) -> Vec<Problem>;
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +45,24 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// Reads the configuration of a neighbour. `endpoint` is whose it is, where the file does not say.
+/// Reads the configuration of a neighbour. `endpoint` is whose it is, where the file does not say; `judge` says whether
+/// what is left of an entry holds together.
 ///
 /// # Errors
 /// If it is not what the neighbour has.
-pub fn import(of: Neighbour, file: &Json, endpoint: Option<&str>, model: &ObjectModel) -> Result<Imported, String> {
+pub fn import(
+    of: Neighbour,
+    file: &Json,
+    endpoint: Option<&str>,
+    model: &ObjectModel,
+    judge: Judge<'_>,
+) -> Result<Imported, String> {
     let imported = match of {
         Neighbour::Leshan => leshan::import(file, endpoint),
         Neighbour::BsServer => bs_server::import(file, endpoint),
         Neighbour::ThingsBoard => thingsboard::import(file, endpoint),
     };
-    imported.map(|imported| imported.checked(model))
+    imported.map(|imported| imported.checked(model, judge))
 }
 
 impl Imported {
@@ -61,9 +72,12 @@ impl Imported {
     }
 
     /// Leaves out what the configuration would not take.
-    fn checked(mut self, model: &ObjectModel) -> Self {
+    fn checked(mut self, model: &ObjectModel, judge: Judge<'_>) -> Self {
+        let mut accounts = Vec::new();
         for (name, account) in std::mem::take(&mut self.servers) {
-            if self.takes(&format!("account {name}"), &account) {
+            let read = self.takes(&format!("account {name}"), &account);
+            if let (Ok(known), Some(read)) = (AccountName::new(&name), read) {
+                accounts.push((known, read));
                 self.servers.insert(name, account);
             }
         }
@@ -74,31 +88,34 @@ impl Imported {
                 .into_iter()
                 .filter(|server| match server {
                     Json::String(name) => self.servers.contains_key(name),
-                    account => self.takes(&format!("{about}, account {}", shown_uri(account)), account),
+                    account => self.takes(&format!("{about}, account {}", shown_uri(account)), account).is_some(),
                 })
                 .collect();
             entry["servers"] = servers.into();
-            match parse_entry(&entry, model) {
+            let problems = match parse_entry(&entry, model) {
                 Ok(entry) if entry.servers.is_empty() && entry.writes.is_empty() => {
                     self.note(&about, "nothing is left to hand out; there is no entry for it");
+                    continue;
                 }
-                Ok(_) => drop(self.devices.insert(name, entry)),
-                Err(problems) => {
-                    for problem in problems {
-                        self.note(&about, &format!("{}: {}; there is no entry for it", problem.field, problem.message));
-                    }
-                }
+                Ok(entry) => judge(&entry, &accounts),
+                Err(problems) => problems,
+            };
+            for problem in &problems {
+                self.note(&about, &format!("{}: {}; there is no entry for it", problem.field, problem.message));
+            }
+            if problems.is_empty() {
+                self.devices.insert(name, entry);
             }
         }
         self
     }
 
-    fn takes(&mut self, about: &str, account: &Json) -> bool {
-        let problems = parse_account(account).err().unwrap_or_default();
-        for problem in &problems {
+    fn takes(&mut self, about: &str, account: &Json) -> Option<ServerAccount> {
+        let read = parse_account(account);
+        for problem in read.as_ref().err().into_iter().flatten() {
             self.note(about, &format!("{}: {}; the account is left out", problem.field, problem.message));
         }
-        problems.is_empty()
+        read.ok()
     }
 
     /// A fragment of a configuration file; notes are comments.

@@ -16,11 +16,11 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn read(of: Neighbour, file: &Json, endpoint: Option<&str>) -> Imported {
-    import(of, file, endpoint, &ObjectModel::built_in()).unwrap()
+    import(of, file, endpoint, &ObjectModel::built_in(), &|_, _| Vec::new()).unwrap()
 }
 
 fn refused(of: Neighbour, file: &Json, endpoint: Option<&str>) -> String {
-    import(of, file, endpoint, &ObjectModel::built_in()).unwrap_err()
+    import(of, file, endpoint, &ObjectModel::built_in(), &|_, _| Vec::new()).unwrap_err()
 }
 
 /// The fragment as the tables that a reader of TOML sees.
@@ -266,11 +266,24 @@ fn other_files_are_refused() {
         for file in
             [json!({ "a": 1 }), json!({ "a": [1] }), json!({ "bootstrap": [1, {}] }), json!([{ "serverURI": 1 }])]
         {
-            if let Ok(imported) = import(of, &file, None, &ObjectModel::built_in()) {
+            if let Ok(imported) = import(of, &file, None, &ObjectModel::built_in(), &|_, _| Vec::new()) {
                 assert!(imported.devices.is_empty() && !imported.notes.is_empty(), "{of:?} {file}");
             }
         }
     }
+}
+
+#[test]
+fn an_entry_that_does_not_hold_together_is_left_out_and_told() {
+    let judge = |entry: &DeviceEntry, accounts: &[(AccountName, ServerAccount)]| {
+        assert_eq!((entry.servers.len(), accounts.len()), (2, 1));
+        vec![Problem { field: "servers[0]".to_owned(), message: "is not wanted".to_owned() }]
+    };
+    let file = json!([profile(), credentials()]);
+    let imported = import(Neighbour::ThingsBoard, &file, None, &ObjectModel::built_in(), &judge).unwrap();
+    assert!(imported.devices.is_empty());
+    let note = "device wm-1: servers[0]: is not wanted; there is no entry for it";
+    assert_eq!(imported.notes.last().map(String::as_str), Some(note));
 }
 
 #[test]
