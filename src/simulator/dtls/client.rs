@@ -289,8 +289,9 @@ impl DtlsClient {
     /// Follows what happened to the device: where nobody answers, the session may be one that the server does not have.
     pub fn follow(&mut self, event: &DeviceEvent) {
         match event {
-            DeviceEvent::Restarted => self.reboot(),
-            DeviceEvent::UpdateFailed { code: None }
+            DeviceEvent::Restarted | DeviceEvent::PowerLost => self.reboot(),
+            DeviceEvent::BootstrapFailed { .. }
+            | DeviceEvent::UpdateFailed { code: None }
             | DeviceEvent::RegistrationFailed { code: None }
             | DeviceEvent::NotificationLost { .. } => self.forget(),
             _ => {}

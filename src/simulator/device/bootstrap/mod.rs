@@ -120,6 +120,12 @@ impl SimulatedDevice {
         matches!(self.registration, RegistrationState::Bootstrapping)
     }
 
+    /// Whether the bootstrap server accepted the request and has not finished.
+    #[must_use]
+    pub const fn is_being_bootstrapped(&self) -> bool {
+        matches!(self.bootstrapping.stage, Some(Stage::Served { .. }))
+    }
+
     /// Begins a bootstrap session, whatever the device did before.
     pub fn bootstrap(&mut self, now: Instant) {
         if self.script.bootstrap.is_some() {
