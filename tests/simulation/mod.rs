@@ -1,6 +1,7 @@
 //! The whole gateway in virtual time: real core, simulated host. A failing seed is printed; `SIM_SEED` replays it alone.
 
 mod blockwise;
+mod bootstrap;
 mod bounds;
 mod broker_outage;
 pub(crate) mod checks;
