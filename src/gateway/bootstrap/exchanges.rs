@@ -16,7 +16,7 @@ use crate::instrumentation::occurrence::Occurrence;
 use crate::model::object::DeviceModel;
 use crate::model::path::Path;
 use crate::model::value::Value;
-use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
+use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters, free_message_id};
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::content::{self, ContentFormat, DecodeContext};
 use crate::protocol::lwm2m::bootstrap::parse_found;
@@ -55,10 +55,7 @@ impl BootstrapServer {
         let token = self.new_token(services);
         let Some(session) = self.sessions.get_mut(&number) else { return };
         let peer = session.peer;
-        let mut id = session.next_message_id;
-        while self.outstanding.contains_key(&(peer.place(), id)) {
-            id = id.wrapping_add(1);
-        }
+        let id = free_message_id(session.next_message_id, |id| self.outstanding.contains_key(&(peer.place(), id)));
         session.next_message_id = id.wrapping_add(1);
         let root = if task == Task::Finish { "/bs" } else { "" };
         let message = transfer::message_of(&request, root, id, token, sending.as_ref(), receiving.as_ref());

@@ -140,10 +140,12 @@ impl Devices {
 
     /// A device will register: it is known from now on, so that commands can wait for it.
     pub fn know(&mut self, services: &mut Services, endpoint: &Endpoint, peer: Peer) {
+        use rand_core::Rng as _;
         if self.by_endpoint.contains_key(endpoint) || self.table.len() >= services.configuration.limits.max_devices {
             return;
         }
-        let device = Device::new(endpoint.clone(), peer, services.wall());
+        let mut device = Device::new(endpoint.clone(), peer, services.wall());
+        device.next_message_id = services.random.next_u32() as u16;
         let key = self.insert(device);
         self.persist(services, key);
     }

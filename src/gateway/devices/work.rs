@@ -16,7 +16,7 @@ use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::time::Instant;
-use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters};
+use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters, free_message_id};
 use crate::protocol::coap::message::{Code, Token};
 
 /// MAX_TRANSMIT_WAIT of RFC 7252 section 4.8.2: how long a separate response may take.
@@ -232,11 +232,8 @@ impl Devices {
     ) {
         let token = token.unwrap_or_else(|| self.new_token(services));
         let Some(device) = self.table.get_mut(key) else { return };
-        let mut id = device.next_message_id;
         // Several devices may share an address: an id that is in use there is passed over.
-        while self.outstanding.contains_key(&(peer.place(), id)) {
-            id = id.wrapping_add(1);
-        }
+        let id = free_message_id(device.next_message_id, |id| self.outstanding.contains_key(&(peer.place(), id)));
         device.next_message_id = id.wrapping_add(1);
         let message = transfer::message_of(&request, device.root(), id, token, sending.as_ref(), receiving.as_ref());
         let received = receiving.as_ref().map_or(0, Receiving::received_bytes);

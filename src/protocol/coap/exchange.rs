@@ -137,6 +137,16 @@ impl Exchange {
     }
 }
 
+/// The message id of the next request: what is wished for, or the first one behind it that is free. 0 is none that is
+/// used: npm's `coap` takes it for a missing one, and acknowledges with an id of its own.
+pub fn free_message_id(wished: u16, is_taken: impl Fn(u16) -> bool) -> u16 {
+    let mut id = wished;
+    while id == 0 || is_taken(id) {
+        id = id.wrapping_add(1);
+    }
+    id
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +191,13 @@ mod tests {
         let mut exchange = exchange(Some(Instant::from_secs(1)));
         assert_eq!(exchange.deadline(), Instant::from_secs(1));
         assert_eq!(exchange.elapse(Instant::from_secs(1)), Elapsed::NotAcknowledged);
+    }
+
+    #[test]
+    fn a_message_id_that_is_taken_or_zero_is_passed_over() {
+        assert_eq!(free_message_id(7, |_| false), 7);
+        assert_eq!(free_message_id(7, |id| id < 9), 9);
+        assert_eq!(free_message_id(0, |_| false), 1);
+        assert_eq!(free_message_id(u16::MAX, |id| id == u16::MAX || id == 1), 2);
     }
 }
