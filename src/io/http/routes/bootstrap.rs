@@ -14,8 +14,8 @@ use crate::io::http::guard::Caller;
 use crate::io::http::request::{DEFAULT_LIMIT, JsonObject, MAX_LIMIT, Parameters, Segments};
 use crate::io::http::schema::Page;
 use crate::io::http::schema::bootstrap::{
-    Approval, BootstrapDevice, BootstrapDeviceRequest, BootstrapServer, BootstrapServerRequest, BootstrapSession,
-    PendingDevice, RemovedEntries, ServerToAdd,
+    Approval, ApprovedDevice, BootstrapDevice, BootstrapDeviceRequest, BootstrapServer, BootstrapServerRequest,
+    BootstrapSession, PendingDevice, RemovedEntries, ServerToAdd,
 };
 
 impl Api {
@@ -186,7 +186,7 @@ pub(super) async fn list_pending(State(api): State<Api>, _caller: Caller, parame
 #[utoipa::path(post, path = "/api/v1/bootstrap/pending/{endpoint}", operation_id = "approve_bootstrap", tag = "bootstrap",
     params(("endpoint" = String, Path, description = "Endpoint name")),
     request_body = Approval,
-    responses((status = 200, description = "The device is let in; this is its entry from now on", body = BootstrapDevice)))]
+    responses((status = 200, description = "The device is let in, now and in future", body = ApprovedDevice)))]
 pub(super) async fn approve(
     State(api): State<Api>,
     caller: Caller,

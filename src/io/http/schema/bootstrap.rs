@@ -104,20 +104,24 @@ pub(in crate::io::http) struct BootstrapServerRequest {
 pub(in crate::io::http) struct BootstrapServer {
     name: String,
     /// Stays the same while the account lives.
-    id: Value,
+    id: String,
     source: EntrySource,
     created_at: Option<i64>,
     changed_at: Option<i64>,
     /// Whether this request made it.
     #[schema(nullable = false)]
     created: Option<bool>,
+    /// Nothing was changed.
+    #[schema(nullable = false)]
+    dry_run: Option<bool>,
     r#type: ServerKind,
     transport: AccountTransport,
     security_mode: SecurityMode,
     ssid: Option<u32>,
     uri: Option<String>,
     binding: String,
-    lifetime: u32,
+    /// With the other fields of the Server object: not of a bootstrap account, which has none.
+    lifetime: Option<u32>,
     psk_identity: Option<String>,
     psk_key: Option<Value>,
     provision: Option<Value>,
@@ -166,14 +170,19 @@ pub(in crate::io::http) enum WriteBy {
 pub(in crate::io::http) struct BootstrapDevice {
     /// An endpoint name or a pattern of such.
     name: String,
-    source: EntrySource,
+    #[schema(nullable = false)]
+    source: Option<EntrySource>,
     created_at: Option<i64>,
     changed_at: Option<i64>,
     /// Whether this request made it.
     #[schema(nullable = false)]
     created: Option<bool>,
+    /// Nothing was changed.
+    #[schema(nullable = false)]
+    dry_run: Option<bool>,
     /// Names of accounts, and whole accounts.
-    servers: Vec<Value>,
+    #[schema(nullable = false)]
+    servers: Option<Vec<Value>>,
     #[schema(nullable = false)]
     writes: Option<BTreeMap<String, Value>>,
     deletes: Option<Vec<String>>,
@@ -251,6 +260,14 @@ pub(in crate::io::http) struct PendingDevice {
     last_at: i64,
     count: u64,
     /// Whether its session is still held, so that it goes on at once.
+    waiting: bool,
+}
+
+/// A device that was let in.
+#[derive(ToSchema)]
+pub(in crate::io::http) struct ApprovedDevice {
+    endpoint: String,
+    /// Whether its session goes on now; else its next attempt succeeds.
     waiting: bool,
 }
 
