@@ -3,6 +3,7 @@
 //! `tests/run` installs mosquitto and the clients, builds the release binary and names it in `LWM2MQTT_BINARY`;
 //! without that variable the binary of the test profile is used. Each test has its own broker, ports and folder.
 
+mod bootstrap_clients;
 mod bootstrap_keys;
 mod bootstrap_provisioning;
 mod broker_credentials;

@@ -35,16 +35,25 @@ impl DeviceClient {
     /// Starts Leshan over DTLS with these arguments of its security and their files in the folder; it registers by
     /// itself.
     pub(crate) fn start_secure(server: SocketAddr, endpoint: &str, folder: TempDir, security: &[&str]) -> Self {
-        let mut command = java_client("LeshanClient", &format!("coaps://{server}"));
-        command.args([endpoint, "300"]).args(security).current_dir(folder.path());
+        Self::start_leshan(&[&format!("coaps://{server}"), endpoint, "300"], security, folder)
+    }
+
+    /// The same with a bootstrap server: it knows no other, and registers where that sends it.
+    pub(crate) fn bootstrap_secure(server: SocketAddr, endpoint: &str, folder: TempDir, security: &[&str]) -> Self {
+        Self::start_leshan(&["--bootstrap", &format!("coaps://{server}"), endpoint, "300"], security, folder)
+    }
+
+    fn start_leshan(arguments: &[&str], security: &[&str], folder: TempDir) -> Self {
+        let mut command = java_client("LeshanClient");
+        command.args(arguments).args(security).current_dir(folder.path());
         let process = Process::spawn("Leshan", &mut command, folder.path());
         Self { library: Library::Leshan, process, seen: Vec::new(), _folder: folder }
     }
 
     /// Starts java-coap over TLS with a certificate of its own, as [`Self::start_secure`] does with Leshan.
     pub(crate) fn start_over_tls(server: SocketAddr, endpoint: &str, folder: TempDir, files: &[&str]) -> Self {
-        let mut command = java_client("JavaCoapTcpClient", &format!("coaps+tcp://{server}"));
-        command.arg(endpoint).args(files).current_dir(folder.path());
+        let mut command = java_client("JavaCoapTcpClient");
+        command.args([&format!("coaps+tcp://{server}"), endpoint]).args(files).current_dir(folder.path());
         let process = Process::spawn("JavaCoapTcp", &mut command, folder.path());
         Self { library: Library::JavaCoapTcp, process, seen: Vec::new(), _folder: folder }
     }
@@ -57,6 +66,15 @@ impl DeviceClient {
 
     /// Starts the client; it registers by itself.
     pub(crate) fn start(library: Library, server: SocketAddr, endpoint: &str) -> Self {
+        Self::enter(library, server, endpoint, &[])
+    }
+
+    /// Starts the client with a bootstrap server, of CoAP over UDP: it knows no other, and registers where that sends it.
+    pub(crate) fn bootstrap(library: Library, server: SocketAddr, endpoint: &str) -> Self {
+        Self::enter(library, server, endpoint, &["--bootstrap"])
+    }
+
+    fn enter(library: Library, server: SocketAddr, endpoint: &str, how: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/peers");
         let installed = installed_peers();
@@ -65,7 +83,7 @@ impl DeviceClient {
                 let program = if library == Library::NodeLib { "node_lib_client.js" } else { "coap_node_client.js" };
                 let mut command = Command::new("node");
                 command.env("NODE_PATH", installed.join("node_modules")).arg(sources.join(program));
-                command.args([server.ip().to_string(), server.port().to_string()]);
+                command.args(how).args([server.ip().to_string(), server.port().to_string()]);
                 command
             }
             Library::Leshan | Library::JavaCoapTcp => {
@@ -73,7 +91,9 @@ impl DeviceClient {
                     Library::Leshan => ("LeshanClient", "coap"),
                     _ => ("JavaCoapTcpClient", "coap+tcp"),
                 };
-                java_client(program, &format!("{scheme}://{server}"))
+                let mut command = java_client(program);
+                command.args(how).arg(format!("{scheme}://{server}"));
+                command
             }
         };
         command.arg(endpoint).current_dir(folder.path());
@@ -129,11 +149,11 @@ impl DeviceClient {
     }
 }
 
-fn java_client(program: &str, uri: &str) -> Command {
+fn java_client(program: &str) -> Command {
     let leshan = installed_peers().join("leshan");
     let mut command = Command::new("java");
     command.args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
-    command.arg("-cp").arg(format!("{0}/*:{0}/classes", leshan.display())).args([program, uri]);
+    command.arg("-cp").arg(format!("{0}/*:{0}/classes", leshan.display())).arg(program);
     command
 }
 

@@ -26,12 +26,20 @@ path = "/3303/*/5700"
 key = "temperature"
 "#;
 
+/// The bootstrap server beside the LwM2M server: its ports, and further lines of its section.
+struct BootstrapSetup {
+    udp: u16,
+    dtls: u16,
+    options: String,
+}
+
 /// What a gateway is started with; every part has a default that most tests can live with.
 pub(crate) struct Setup {
     name: &'static str,
     unknown_devices: &'static str,
     dtls: Option<u16>,
     lwm2m_options: String,
+    bootstrap: Option<BootstrapSetup>,
     http_options: String,
     sink_url: String,
     sink_options: String,
@@ -51,6 +59,7 @@ impl Setup {
             unknown_devices: "accept",
             dtls: None,
             lwm2m_options: String::new(),
+            bootstrap: None,
             http_options: String::new(),
             sink_url: format!("mqtt://127.0.0.1:{}", broker.port()),
             sink_options,
@@ -80,6 +89,12 @@ impl Setup {
     /// Further lines of the section `[lwm2m]`.
     pub(crate) fn lwm2m(mut self, lines: &str) -> Self {
         self.lwm2m_options.push_str(lines);
+        self
+    }
+
+    /// Also serves bootstrap over UDP and DTLS, with these further lines of the section `[bootstrap]`.
+    pub(crate) fn bootstrap(mut self, lines: &str) -> Self {
+        self.bootstrap = Some(BootstrapSetup { udp: free_port(), dtls: free_port(), options: lines.to_owned() });
         self
     }
 
@@ -120,17 +135,23 @@ impl Setup {
         let (lwm2m, http) = (free_port(), free_port());
         let dtls = self.dtls.map_or_else(|| "off".to_owned(), |port| format!("127.0.0.1:{port}"));
         let Self { name, unknown_devices, lwm2m_options, http_options, sink_url, sink_options, .. } = self;
+        let bootstrap = self.bootstrap.as_ref().map_or_else(String::new, |BootstrapSetup { udp, dtls, options }| {
+            format!("[bootstrap]\nudp = \"127.0.0.1:{udp}\"\ndtls = \"127.0.0.1:{dtls}\"\n{options}\n")
+        });
         let config = format!(
             "version = 1\n\
              [gateway]\nname = \"{name}\"\ndata_dir = \"data\"\n\
              [lwm2m]\nudp = \"127.0.0.1:{lwm2m}\"\ndtls = \"{dtls}\"\nunknown_devices = \"{unknown_devices}\"\n{lwm2m_options}\n\
+             {bootstrap}\
              [http]\nlisten = \"127.0.0.1:{http}\"\n{http_options}\n\
              [sink.local]\ntype = \"mqtt\"\nurl = \"{sink_url}\"\n{sink_options}"
         );
         for subfolder in ["mappings", "models", "conf.d"] {
             fs::create_dir(folder.path().join(subfolder)).expect("a writable folder");
         }
-        let gateway = Gateway { folder, lwm2m, dtls: self.dtls, http, arguments: self.arguments, process: None };
+        let bootstrap = self.bootstrap.map(|ports| (ports.udp, ports.dtls));
+        let (dtls, arguments) = (self.dtls, self.arguments);
+        let gateway = Gateway { folder, lwm2m, dtls, bootstrap, http, arguments, process: None };
         gateway.write_file("config.toml", &config);
         for (name, text) in &self.files {
             gateway.write_file(name, text);
@@ -151,6 +172,7 @@ impl Setup {
 pub(crate) struct Gateway {
     lwm2m: u16,
     dtls: Option<u16>,
+    bootstrap: Option<(u16, u16)>,
     http: u16,
     arguments: Vec<&'static str>,
     process: Option<Process>,
@@ -313,6 +335,12 @@ impl Gateway {
     /// Where LwM2M clients find it over DTLS.
     pub(crate) fn dtls_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.dtls.expect("a gateway with DTLS")))
+    }
+
+    /// Where they find its bootstrap server: over UDP, and over DTLS.
+    pub(crate) fn bootstrap_addresses(&self) -> (SocketAddr, SocketAddr) {
+        let (udp, dtls) = self.bootstrap.expect("a gateway with a bootstrap server");
+        (SocketAddr::from(([127, 0, 0, 1], udp)), SocketAddr::from(([127, 0, 0, 1], dtls)))
     }
 
     /// Where LwM2M clients find it.

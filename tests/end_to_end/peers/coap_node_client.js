@@ -1,8 +1,11 @@
 // A LwM2M 1.0 client made of npm's `coap-node`, driven line by line.
 //
-//     node coap_node_client.js HOST PORT ENDPOINT [LIFETIME_SECONDS]
+//     node coap_node_client.js [--bootstrap] HOST PORT ENDPOINT [LIFETIME_SECONDS]
+//
+// With `--bootstrap` host and port are those of a bootstrap server, and it knows no other.
 //
 // Events and commands are those of `node_lib_client.js`:
+//   bootstrapping {status}   bootstrapped {security, server}: the instances of objects 0 and 1
 //   registered {location, port}   updated   deregistered   read {path}   written {path, value}
 //   executed {path, arguments}   observed {path}   set {path, value}   failed {message}
 //   set PATH VALUE | update | deregister
@@ -19,9 +22,11 @@ const readline = require('readline');
 const SmartObject = require('smartobject');
 const CoapNode = require('coap-node');
 
-const [host, port, endpoint, lifetime = '300'] = process.argv.slice(2);
+const words = process.argv.slice(2);
+const bootstraps = words[0] === '--bootstrap';
+const [host, port, endpoint, lifetime = '300'] = bootstraps ? words.slice(1) : words;
 if (!endpoint) {
-    process.stderr.write('usage: coap_node_client.js HOST PORT ENDPOINT [LIFETIME_SECONDS]\n');
+    process.stderr.write('usage: coap_node_client.js [--bootstrap] HOST PORT ENDPOINT [LIFETIME_SECONDS]\n');
     process.exit(2);
 }
 
@@ -122,12 +127,25 @@ function obey(line) {
     }
 }
 
-node.register(host, Number(port), (error, answer) => {
-    if (error || !/^2\./.test(answer.status)) {
-        fail(error || answer.status);
-        process.exit(1);
-    }
-    report('registered', { location: node.locationPath, port: node.port });
-});
+function enter(how, then) {
+    node[how](host, Number(port), (error, answer) => {
+        if (error || !/^2\./.test(answer.status)) {
+            fail(error || answer.status);
+            process.exit(1);
+        }
+        then(answer);
+    });
+}
+
+if (bootstraps) {
+    node.on('bootstrapped', () => {
+        report('bootstrapped', { security: objects.dumpSync('lwm2mSecurity'), server: objects.dumpSync('lwm2mServer') });
+    });
+    // After Finish the library registers by itself.
+    node.on('registered', () => report('registered', { location: node.locationPath, port: node.port }));
+    enter('bootstrap', (answer) => report('bootstrapping', { status: answer.status }));
+} else {
+    enter('register', () => report('registered', { location: node.locationPath, port: node.port }));
+}
 
 readline.createInterface({ input: process.stdin }).on('line', obey).on('close', () => process.exit(0));

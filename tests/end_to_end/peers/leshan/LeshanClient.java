@@ -1,7 +1,11 @@
 import static org.eclipse.leshan.client.object.Security.noSec;
+import static org.eclipse.leshan.client.object.Security.noSecBootstrap;
 import static org.eclipse.leshan.client.object.Security.psk;
+import static org.eclipse.leshan.client.object.Security.pskBootstrap;
 import static org.eclipse.leshan.client.object.Security.rpk;
+import static org.eclipse.leshan.client.object.Security.rpkBootstrap;
 import static org.eclipse.leshan.client.object.Security.x509;
+import static org.eclipse.leshan.client.object.Security.x509Bootstrap;
 
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -37,6 +41,7 @@ import org.eclipse.leshan.core.model.ResourceModel.Type;
 import org.eclipse.leshan.core.model.StaticModel;
 import org.eclipse.leshan.core.node.LwM2mResource;
 import org.eclipse.leshan.core.request.BindingMode;
+import org.eclipse.leshan.core.request.BootstrapRequest;
 import org.eclipse.leshan.core.request.ContentFormat;
 import org.eclipse.leshan.core.request.DeregisterRequest;
 import org.eclipse.leshan.core.request.RegisterRequest;
@@ -54,16 +59,20 @@ import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClien
  * A LwM2M 1.1 client made of Eclipse Leshan's client library, driven line by line.
  *
  * <pre>
- * java -cp 'target/peers/leshan/*:target/peers/leshan/classes' LeshanClient URI ENDPOINT [LIFETIME_SECONDS [SECURITY]]
+ * java -cp 'target/peers/leshan/*:target/peers/leshan/classes' \
+ *     LeshanClient [--bootstrap] URI ENDPOINT [LIFETIME_SECONDS [SECURITY]]
  * SECURITY: psk IDENTITY KEY_HEX
  *           rpk PUBLIC_KEY.der PRIVATE_KEY.der SERVER_PUBLIC_KEY.der
  *           x509 CERTIFICATE.der PRIVATE_KEY.der SERVER_CERTIFICATE.der
  * </pre>
  *
+ * With {@code --bootstrap} the URI and security are those of a bootstrap server, and it knows no other.
+ *
  * Over DTLS it offers an empty connection id: it is told apart by its address, the server by the id it gives itself.
  *
- * Prints one JSON object per line: registered {location}, updated, deregistered, read {path}, written {path, value},
- * executed {path, arguments}, observed {path}, set {path, value}, sent {path}, moved {port}, failed {message}.
+ * Prints one JSON object per line: bootstrapping {uri}, bootstrapped {uri}, registered {location, uri}, updated,
+ * deregistered, read {path}, written {path, value}, executed {path, arguments}, observed {path}, set {path, value},
+ * sent {path}, moved {port}, failed {message}.
  * Takes one command per line: {@code set PATH VALUE}, {@code send PATH}, {@code update}, {@code deregister},
  * {@code move} (its DTLS session goes on from another port).
  * The end of standard input ends the process without deregistering.
@@ -83,8 +92,10 @@ public final class LeshanClient {
     }
 
     public static void main(String[] args) throws Exception {
+        boolean bootstraps = args.length > 0 && args[0].equals("--bootstrap");
+        args = Arrays.copyOfRange(args, bootstraps ? 1 : 0, args.length);
         if (args.length < 2) {
-            System.err.println("usage: LeshanClient URI ENDPOINT [LIFETIME_SECONDS [psk|rpk|x509 ..]]");
+            System.err.println("usage: LeshanClient [--bootstrap] URI ENDPOINT [LIFETIME_SECONDS [psk|rpk|x509 ..]]");
             System.exit(2);
         }
         String uri = args[0];
@@ -98,10 +109,15 @@ public final class LeshanClient {
         Numbers setPoint = new SetPoint();
 
         ObjectsInitializer objects = new ObjectsInitializer(new StaticModel(models));
-        objects.setInstancesForObject(LwM2mId.SECURITY,
-                security(uri, Arrays.copyOfRange(args, Math.min(3, args.length), args.length)));
-        objects.setInstancesForObject(LwM2mId.SERVER, new Server(SHORT_SERVER_ID, lifetimeSecs,
-                EnumSet.of(BindingMode.U), false, BindingMode.U));
+        String[] words = Arrays.copyOfRange(args, Math.min(3, args.length), args.length);
+        if (bootstraps) {
+            objects.setInstancesForObject(LwM2mId.SECURITY, bootstrapSecurity(uri, words));
+            objects.setClassForObject(LwM2mId.SERVER, Server.class);
+        } else {
+            objects.setInstancesForObject(LwM2mId.SECURITY, security(uri, words));
+            objects.setInstancesForObject(LwM2mId.SERVER, new Server(SHORT_SERVER_ID, lifetimeSecs,
+                    EnumSet.of(BindingMode.U), false, BindingMode.U));
+        }
         objects.setInstancesForObject(LwM2mId.DEVICE, new Device("Leshan", "driver", "0"));
         objects.setInstancesForObject(TEMPERATURE, temperature);
         objects.setInstancesForObject(SET_POINT, setPoint);
@@ -132,6 +148,19 @@ public final class LeshanClient {
             return x509(uri, SHORT_SERVER_ID, file(words[1]), file(words[2]), file(words[3]));
         default:
             return noSec(uri, SHORT_SERVER_ID);
+        }
+    }
+
+    private static Security bootstrapSecurity(String uri, String[] words) throws IOException {
+        switch (words.length > 0 ? words[0] : "nosec") {
+        case "psk":
+            return pskBootstrap(uri, words[1].getBytes(StandardCharsets.UTF_8), hex(words[2]));
+        case "rpk":
+            return rpkBootstrap(uri, file(words[1]), file(words[2]), file(words[3]));
+        case "x509":
+            return x509Bootstrap(uri, file(words[1]), file(words[2]), file(words[3]));
+        default:
+            return noSecBootstrap(uri);
         }
     }
 
@@ -265,8 +294,29 @@ public final class LeshanClient {
 
     private static final class Lifecycle extends LwM2mClientObserverAdapter {
         @Override
+        public void onBootstrapStarted(LwM2mServer server, BootstrapRequest request) {
+            report("bootstrapping", "uri", server.getUri());
+        }
+
+        @Override
+        public void onBootstrapSuccess(LwM2mServer server, BootstrapRequest request) {
+            report("bootstrapped", "uri", server.getUri());
+        }
+
+        @Override
+        public void onBootstrapFailure(LwM2mServer server, BootstrapRequest request,
+                org.eclipse.leshan.core.ResponseCode code, String message, Exception cause) {
+            report("failed", "message", "bootstrap: " + code + " " + message);
+        }
+
+        @Override
+        public void onBootstrapTimeout(LwM2mServer server, BootstrapRequest request) {
+            report("failed", "message", "bootstrap: no answer");
+        }
+
+        @Override
         public void onRegistrationSuccess(LwM2mServer server, RegisterRequest request, String registrationId) {
-            report("registered", "location", registrationId);
+            report("registered", "location", registrationId, "uri", server.getUri());
         }
 
         @Override
