@@ -15,7 +15,7 @@ const DESIRED: &str = "version = 1\n[[desired]]\nkey = \"setpoint\"\npath = \"/3
 #[test]
 fn every_operation_answers_as_the_openapi_document_says() {
     let broker = Mosquitto::start();
-    let gateway = Setup::new(&broker).file("mappings/desired.toml", DESIRED).start();
+    let gateway = Setup::new(&broker).bootstrap("").file("mappings/desired.toml", DESIRED).start();
     let _devices = SimulatedDevices::start(gateway.lwm2m_address(), 2);
     gateway.wait_for_json("/api/v1/devices/sim-000000", |record| record["state"] == "online");
 
