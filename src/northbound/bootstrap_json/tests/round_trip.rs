@@ -191,7 +191,9 @@ fn secrets_of(account: &ServerAccount) -> Vec<String> {
     let mut add = |secret: &SecretBytes| {
         secrets.push(base64(secret.expose()));
         secrets.push(data_encoding::HEXLOWER.encode(secret.expose()));
-        secrets.push(String::from_utf8_lossy(secret.expose()).into_owned());
+        // As JSON writes it, without the quotes.
+        let text = Json::from(String::from_utf8_lossy(secret.expose()).into_owned()).to_string();
+        secrets.push(text.trim_matches('"').trim_end_matches('\\').to_owned());
     };
     match &account.security {
         Security::Psk { key: PskKey::Given(key), .. } => add(key),
