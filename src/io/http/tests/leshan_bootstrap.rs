@@ -18,6 +18,7 @@ use crate::model::command::{CommandError, ErrorKind};
 use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::WallTime;
+use crate::northbound::leshan::Event;
 
 /// A core of a few lines.
 struct Keeper {
@@ -85,6 +86,7 @@ fn start(first: Option<(&str, Value)>) -> (HttpServer, SocketAddr, mpsc::Receive
     let keeper = Keeper { entries: RefCell::new(entries), told };
     let address = |text: &str| text.parse().unwrap();
     let configuration = HttpConfiguration {
+        leshan_listen: vec![address("127.0.0.1:0")],
         leshan_bootstrap_listen: vec![address("127.0.0.1:0")],
         addresses: Addresses {
             server: vec![Reachable { transport: Transport::Udp, address: address("127.0.0.1:5683") }],
@@ -205,7 +207,7 @@ fn credentials_are_those_of_the_bootstrap_server() {
 }
 
 #[test]
-fn sessions_are_told_on_the_stream_of_the_bootstrap_server_alone() {
+fn each_server_tells_its_own_events_alone() {
     let (server, address, _) = start(None);
     let news = |endpoint: &str, what| {
         StreamEvent::of_bootstrap(&SessionNews {
@@ -218,8 +220,11 @@ fn sessions_are_told_on_the_stream_of_the_bootstrap_server_alone() {
     let mut of_all = Client::connect(address, "/api/event", "");
     let mut of_one = Client::connect(address, "/api/event?ep=b", "");
     let mut own = Client::open(server.addresses()[0], "/api/v1/events", "");
+    let mut of_server = Client::connect(server.leshan_addresses()[0], "/api/event", "");
     let bridge = |endpoint: &str| super::events::registered(endpoint);
-    assert!(server.events().send(vec![bridge("a"), news("a", News::New), news("b", News::Finished), bridge("b")]));
+    let awake = |endpoint: &str| StreamEvent::Leshan(Box::new(Event::presence(true, endpoint)));
+    let batch = vec![bridge("a"), awake("a"), news("a", News::New), news("b", News::Finished), bridge("b"), awake("b")];
+    assert!(server.events().send(batch));
     let first = of_all.next();
     assert_eq!(first.event, "BSSESSION");
     assert_eq!(
@@ -229,6 +234,7 @@ fn sessions_are_told_on_the_stream_of_the_bootstrap_server_alone() {
     assert_eq!(of_all.next().data["name"], "finished");
     assert_eq!(of_one.next().data["endpoint"], "b");
     assert_eq!([own.next().event, own.next().event], ["registered", "registered"]);
+    assert_eq!([of_server.next().event, of_server.next().event], ["AWAKE", "AWAKE"]);
     server.stop();
 }
 
