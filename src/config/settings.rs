@@ -281,6 +281,12 @@ impl Settings {
                 hint: "give dtls or tls an address".to_owned(),
             });
         }
+        if self.bootstrap.is_none() && !self.http.leshan_bootstrap_listen.is_empty() {
+            warnings.push(Warning {
+                message: "http.leshan_bootstrap_listen is on, but there is no bootstrap server".to_owned(),
+                hint: "add the section [bootstrap]".to_owned(),
+            });
+        }
         warnings
     }
 

@@ -491,6 +491,15 @@ fn tokens_have_a_secret_of_their_own() {
 }
 
 #[test]
+fn the_leshan_compatible_bootstrap_api_without_a_bootstrap_server_is_a_warning() {
+    let warned = |more: &str| {
+        let settings = settings(load_text(&format!("[http]\nleshan_bootstrap_listen = \"127.0.0.1:1\"\n{more}")));
+        settings.warnings(false).len()
+    };
+    assert_eq!((warned(""), warned("[bootstrap]\n")), (1, 0));
+}
+
+#[test]
 fn https_needs_a_certificate_and_the_key_that_belongs_to_it() {
     let (certificate, key) = self_signed();
     let (_, other_key) = self_signed();

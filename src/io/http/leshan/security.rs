@@ -69,6 +69,7 @@ pub(super) async fn body_of(leshan: &Leshan, query: Query) -> Result<Value, Earl
 fn refused(error: &CommandError) -> Refusal {
     match error.kind {
         ErrorKind::NotFound => Refusal { status: 404, text: error.message.clone() },
+        ErrorKind::NotSupported => Refusal { status: 501, text: error.message.clone() },
         ErrorKind::Invalid | ErrorKind::Conflict => Refusal { status: 400, text: error.message.clone() },
         _ => Refusal { status: 500, text: error.message.clone() },
     }

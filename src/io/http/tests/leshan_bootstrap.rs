@@ -45,6 +45,9 @@ fn answer(Keeper { entries, told }: &Keeper, query: &Query) -> Answer {
         Query::Bootstrap(BootstrapQuery::PutDevice { name, .. }) if name == "wrong" => {
             Answer::Failed(CommandError::new(ErrorKind::Invalid, "servers[0].uri: has no host"))
         }
+        Query::Bootstrap(BootstrapQuery::PutDevice { name, .. }) if name == "off" => {
+            Answer::Failed(CommandError::new(ErrorKind::NotSupported, "there is no bootstrap server"))
+        }
         Query::Bootstrap(BootstrapQuery::PutDevice { name, body, dry_run: false }) => {
             entries.insert(name.clone(), body.clone());
             told.try_send((name.clone(), body.clone())).unwrap();
@@ -175,6 +178,7 @@ fn what_is_wrong_is_400_with_every_problem_and_no_key() {
         assert!(!response.body.contains("s3c") && !response.body.contains("733363"), "{}", response.body);
     }
     assert!(put.try_recv().is_err());
+    assert_eq!(ask(address, "POST", "/api/bootstrap/off", Some(&configuration())).status, 501);
     assert_eq!(ask(address, "PUT", "/api/bootstrap/ep", Some(&configuration())).status, 405);
     for path in ["/api/clients", "/api/clients/ep/3/0", "/api/objectspecs/ep", "/api/v1/devices"] {
         assert_eq!(ask(address, "GET", path, None).status, 404, "{path}");
