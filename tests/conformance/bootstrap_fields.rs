@@ -254,3 +254,15 @@ fn several_instances_of_an_object_go_in_one_write() {
         assert_eq!((value(&values, "/0/2/10"), value(&values, "/0/2/0")), (&json!(2), &json!("coap://b.example:5683")));
     }
 }
+
+#[test]
+fn keys_and_ids_of_oscore_are_bytes_in_every_version() {
+    for version in ["1.1", "1.2"] {
+        let entry =
+            json!({ "servers": ["management-nosec"], "writes": { "/21/0": { "0": "AP8=", "1": "AQ==", "3": 10 } } });
+        let requests = session(version, &entry);
+        let request = requests.iter().find(|request| shape(request) == "PUT /21/0").expect("a write to it");
+        let holds = |bytes: &[u8]| request.payload.windows(bytes.len()).any(|part| part == bytes);
+        assert!(holds(&[0x00, 0xff]) && !holds(b"AP8="), "{version} {:02x?}", request.payload);
+    }
+}

@@ -24,7 +24,7 @@ use crate::model::credential::{MAX_IDENTITY_BYTES, Proof, Scope, SecretBytes};
 use crate::model::credential_wish::Means;
 use crate::model::object::{DeviceModel, ResourceTypes as _};
 use crate::model::path::Path;
-use crate::model::value::Value;
+use crate::model::value::{ResourceType, Value};
 use crate::model::version::Version;
 use crate::protocol::lwm2m::bootstrap::Found;
 
@@ -480,6 +480,9 @@ fn values_below(
     Ok(values)
 }
 
+/// The OSCORE object.
+const OSCORE_OBJECT: u16 = 21;
+
 fn below(path: Path, key: &str) -> Result<Path, String> {
     let child = key.parse().ok().and_then(|id| path.child(id));
     child.ok_or_else(|| format!("writes {path}: '{key}' cannot stand there"))
@@ -487,6 +490,9 @@ fn below(path: Path, key: &str) -> Result<Path, String> {
 
 fn typed(of: &Ingredients<'_>, path: &Path, json: &Json) -> Result<Value, String> {
     let known = of.types.shape(path).and_then(|shape| shape.resource_type);
+    // Before version 2.0 of the OSCORE object its keys and ids, which are bytes, were called strings.
+    let is_oscore = path.object_id() == Some(OSCORE_OBJECT);
+    let known = if is_oscore && known == Some(ResourceType::String) { Some(ResourceType::Opaque) } else { known };
     let filled = json.as_str().and_then(|text| Template::new(text).fill(&of.values)).map(Json::String);
     let json = filled.as_ref().unwrap_or(json);
     let value = match known {
