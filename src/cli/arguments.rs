@@ -408,6 +408,9 @@ pub struct DemoArguments {
     /// Simulated devices
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub devices: u32,
+    /// The devices know nothing but a bootstrap server, which tells them where to register and with which key
+    #[arg(long)]
+    pub bootstrap: bool,
     /// UDP port of the LwM2M server; 0: a free one
     #[arg(long, value_name = "P", default_value_t = 5683)]
     pub lwm2m_port: u16,

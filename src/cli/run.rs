@@ -23,6 +23,7 @@ pub(super) fn demo(arguments: &DemoArguments, terminal: &mut Terminal<'_>) -> io
     let demo = daemon::demo::Demo {
         seconds: arguments.seconds,
         devices: arguments.devices,
+        bootstrap: arguments.bootstrap,
         lwm2m_port: arguments.lwm2m_port,
         mqtt_port: arguments.mqtt_port,
         http_port: arguments.http_port,

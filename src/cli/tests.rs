@@ -103,7 +103,15 @@ fn arguments_arrive() {
     let Command::Demo(demo) = parsed(&["demo", "--seconds", "5", "--devices", "9", "--lwm2m-port", "0"]) else {
         panic!("no demo")
     };
-    let expected = DemoArguments { seconds: Some(5), devices: 9, lwm2m_port: 0, mqtt_port: 1883, http_port: 8080 };
+    let ports = (0, 1883, 8080);
+    let expected = DemoArguments {
+        seconds: Some(5),
+        devices: 9,
+        bootstrap: false,
+        lwm2m_port: ports.0,
+        mqtt_port: ports.1,
+        http_port: ports.2,
+    };
     assert_eq!(demo, expected);
     let line = ["simulate", "--server", "coap://h", "--devices", "7", "--interval", "500ms", "--json"];
     let Command::Simulate(simulate) = parsed(&line) else { panic!("no simulate") };

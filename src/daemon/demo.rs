@@ -14,6 +14,8 @@ pub struct Demo {
     pub seconds: Option<u64>,
     /// Simulated devices.
     pub devices: u32,
+    /// Whether they bootstrap first, and register over DTLS with the keys that they are told.
+    pub bootstrap: bool,
     /// UDP port of the LwM2M server; 0: a free one.
     pub lwm2m_port: u16,
     /// TCP port of the broker; 0: a free one.
@@ -21,6 +23,11 @@ pub struct Demo {
     /// TCP port of the API; 0: a free one.
     pub http_port: u16,
 }
+
+/// The bootstrap server of the demo: whoever asks is told to register over DTLS, with a key that is made for it.
+#[cfg(feature = "embedded-broker")]
+const BOOTSTRAP_SERVER: &str = "[bootstrap]\nudp = \"127.0.0.1:0\"\ndtls = \"off\"\nunknown_devices = \"template\"\n\
+     [bootstrap.device.\"*\"]\nservers = [\"management-psk\"]\n";
 
 /// Time between the reports of a simulated device.
 #[cfg(feature = "embedded-broker")]
@@ -85,17 +92,19 @@ pub fn demo(demo: Demo) -> Result<(), String> {
 #[cfg(feature = "embedded-broker")]
 mod showing {
     use std::collections::BTreeMap;
+    use std::convert::Infallible;
     use std::io::Write as _;
     use std::path::Path;
 
     use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
 
-    use super::{Demo, Duration, REPORT_INTERVAL, SocketAddr};
+    use super::{BOOTSTRAP_SERVER, Demo, Duration, REPORT_INTERVAL, SocketAddr};
     use crate::config::{self, Settings};
     use crate::daemon::gateway::Gateway;
     use crate::daemon::{knowledge, logging, sources};
     use crate::io::broker;
     use crate::io::fleet::{FleetConfiguration, run_fleet_until};
+    use crate::model::credential::Scope;
 
     fn say(line: &str) {
         // Whoever reads may have closed the pipe; the demo ends by itself.
@@ -109,14 +118,16 @@ mod showing {
             "version = 1\n[gateway]\nname = \"demo\"\ndata_dir = {}\nmappings = {}\nmodels = {}\n\
              [store]\ncommit_interval = \"20ms\"\n\
              [log]\nlevel = \"warn\"\n\
-             [lwm2m]\nudp = \"127.0.0.1:{}\"\ndtls = \"off\"\nunknown_devices = \"accept\"\n\
+             [lwm2m]\nudp = \"127.0.0.1:{}\"\ndtls = \"{}\"\nunknown_devices = \"accept\"\n\
              [http]\nlisten = \"127.0.0.1:{}\"\n\
-             [sink.local]\nurl = \"mqtt://{broker}\"\nprotocol = 4\nrole = \"admin\"\n",
+             [sink.local]\nurl = \"mqtt://{broker}\"\nprotocol = 4\nrole = \"admin\"\n{}",
             path("data"),
             path("mappings"),
             path("models"),
             demo.lwm2m_port,
+            if demo.bootstrap { "127.0.0.1:0" } else { "off" },
             demo.http_port,
+            if demo.bootstrap { BOOTSTRAP_SERVER } else { "" },
         );
         let file = folder.join("config.toml");
         crate::io::files::replace_text(&file, &text).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -151,13 +162,18 @@ mod showing {
             .map_err(|error| format!("{error} (other ports: --lwm2m-port 0 --http-port 0)"))?;
         let lwm2m = *gateway.lwm2m_addresses.first().ok_or("no LwM2M listener")?;
         let http = gateway.http_addresses.first().copied();
-        introduce(demo, lwm2m, broker, http);
+        let bootstrap = settings.listeners().iter().position(|listener| listener.scope == Scope::Bootstrap);
+        let bootstrap = bootstrap.and_then(|index| gateway.lwm2m_addresses.get(index).copied());
+        introduce(demo, lwm2m, bootstrap, broker, http);
         let (stop_sender, stop) = tokio::sync::watch::channel(false);
         let until_stopped = |mut stop: tokio::sync::watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is a stop as well.
             let _ = stop.wait_for(|stopped| *stopped).await;
         };
-        let mut fleet = FleetConfiguration::new(lwm2m, demo.devices);
+        let mut fleet = FleetConfiguration::new(bootstrap.unwrap_or(lwm2m), demo.devices);
+        fleet.bootstraps = bootstrap.is_some();
+        let (milestone_sender, milestones) = tokio::sync::mpsc::unbounded_channel();
+        fleet.milestones = Some(milestone_sender);
         fleet.interval = REPORT_INTERVAL;
         "demo-".clone_into(&mut fleet.endpoint_prefix);
         let devices = run_fleet_until(fleet, until_stopped(stop.clone()));
@@ -187,6 +203,7 @@ mod showing {
         };
         let (fleet, ()) = tokio::select! {
             ended = async { tokio::join!(work, gateway.run(gateway_stop)) } => ended,
+            never = print_milestones(milestones) => match never {},
             () = print_messages(broker) => return Err("the broker ended".to_owned()),
         };
         let report = fleet.map_err(|error| error.to_string())?;
@@ -197,13 +214,24 @@ mod showing {
         Ok(())
     }
 
-    fn introduce(demo: Demo, lwm2m: SocketAddr, broker: SocketAddr, http: Option<SocketAddr>) {
+    fn introduce(
+        demo: Demo,
+        lwm2m: SocketAddr,
+        bootstrap: Option<SocketAddr>,
+        broker: SocketAddr,
+        http: Option<SocketAddr>,
+    ) {
         let port = broker.port();
         say(&format!(
             "lwm2mqtt demo: {} simulated devices -> LwM2M gateway -> MQTT broker, all in this process",
             demo.devices
         ));
         say(&format!("  LwM2M   coap://{lwm2m}   (point your own device here: it may join)"));
+        if let Some(bootstrap) = bootstrap {
+            say(&format!(
+                "  Boot    coap://{bootstrap}   (all that the devices know: it tells them their server and a key)"
+            ));
+        }
         say(&format!("  MQTT    mqtt://{broker}"));
         if let Some(http) = http {
             say(&format!("  HTTP    http://{http}/api/v1/devices"));
@@ -225,6 +253,15 @@ mod showing {
             Some(seconds) => say(&format!("\nEnds after {seconds} seconds. MQTT messages as they go by:\n")),
             None => say("\nCtrl-C ends it. MQTT messages as they go by:\n"),
         }
+    }
+
+    /// Prints what devices that bootstrap come to, for ever.
+    async fn print_milestones(mut milestones: tokio::sync::mpsc::UnboundedReceiver<String>) -> Infallible {
+        while let Some(milestone) = milestones.recv().await {
+            say(&format!("# {milestone}"));
+        }
+        // The devices are gone; the rest of the demo ends by itself.
+        std::future::pending().await
     }
 
     /// Prints every message of the broker, for ever.

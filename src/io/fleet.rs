@@ -29,7 +29,7 @@ use openssl::error::ErrorStack;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
@@ -82,6 +82,8 @@ pub struct FleetConfiguration {
     pub lifetime_secs: u32,
     /// Whether the devices de-register at the end.
     pub deregisters: bool,
+    /// Where it is told in words what devices that bootstrap come to.
+    pub milestones: Option<mpsc::UnboundedSender<String>>,
     /// The seed of everything random.
     pub seed: u64,
 }
@@ -103,6 +105,7 @@ impl FleetConfiguration {
             bootstraps: false,
             lifetime_secs: 300,
             deregisters: true,
+            milestones: None,
             seed: 1,
         }
     }
@@ -197,7 +200,8 @@ pub async fn run_fleet_until(
         if plan.transport == Transport::Dtls && plan.bootstrap.is_none() {
             fleet.secure(configuration.psk_secret.as_ref());
         }
-        let task = PortTask { port, fleet, first_number: plan.first_number, clock, server: configuration.server };
+        let (server, milestones) = (configuration.server, configuration.milestones.clone());
+        let task = PortTask { port, fleet, first_number: plan.first_number, clock, server, milestones };
         tasks.spawn(task.run(stopped.clone(), configuration.deregisters));
     }
     Ok(finish(&configuration, clock, tasks, stopping, stop).await)
@@ -339,6 +343,7 @@ struct PortTask {
     first_number: u32,
     clock: Clock,
     server: SocketAddr,
+    milestones: Option<mpsc::UnboundedSender<String>>,
 }
 
 impl PortTask {
@@ -348,6 +353,7 @@ impl PortTask {
         tokio::pin!(timer);
         loop {
             self.fleet.handle_timeout(self.clock.now());
+            self.tell_milestones();
             self.transmit_all().await;
             if end.is_some_and(|end| end <= TokioInstant::now() || !self.fleet.has_notification_in_flight()) {
                 break;
@@ -375,6 +381,15 @@ impl PortTask {
             self.transmit_all().await;
         }
         (statistics, registered)
+    }
+
+    fn tell_milestones(&mut self) {
+        while let Some(milestone) = self.fleet.poll_milestone() {
+            if let Some(milestones) = &self.milestones {
+                // An error means that nobody listens any more.
+                let _ = milestones.send(milestone);
+            }
+        }
     }
 
     /// Sends what the devices have to say. A full socket buffer is waited for; other errors are losses, which the

@@ -43,6 +43,13 @@ pub struct Account {
 }
 
 impl Account {
+    /// Its URI with the port.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        format!("{}://{open}{}{close}:{}", self.transport.scheme(), self.host, self.port)
+    }
+
     /// The address of the server, if its host is one: nothing here resolves names.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+use super::account::{Account, Proof};
 use super::bootstrap_script::{BootstrapScript, FactoryKey};
 use super::chance::uniform;
 use super::device::{DeviceEvent, SimulatedDevice};
@@ -27,7 +28,7 @@ use super::script::DeviceScript;
 use super::scripts::{self, DeviceKind};
 use super::statistics::FleetStatistics;
 use crate::gateway::configuration::Transport;
-use crate::model::credential::SecretBytes;
+use crate::model::credential::{SecretBytes, shown_identity};
 use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::model::value::Value;
@@ -77,6 +78,9 @@ pub struct Departure {
     pub bytes: Vec<u8>,
 }
 
+/// Milestones that wait for [`Fleet::poll_milestone`]; more are not told.
+const MAX_MILESTONES: usize = 64;
+
 /// The endpoint name of a device, which is its identity too.
 #[must_use]
 pub fn endpoint_name(prefix: &str, number: u32) -> String {
@@ -103,6 +107,7 @@ pub struct Fleet {
     deadlines: BinaryHeap<Reverse<(Instant, usize)>>,
     outgoing: VecDeque<Departure>,
     statistics: FleetStatistics,
+    milestones: VecDeque<String>,
     rng: ChaCha8Rng,
     reporting: bool,
 }
@@ -159,6 +164,7 @@ impl Fleet {
             deadlines: BinaryHeap::new(),
             outgoing: VecDeque::new(),
             statistics: FleetStatistics::default(),
+            milestones: VecDeque::new(),
             rng: ChaCha8Rng::seed_from_u64(rng.next_u64()),
             reporting: true,
         };
@@ -292,6 +298,11 @@ impl Fleet {
         self.outgoing.pop_front()
     }
 
+    /// What a device that bootstraps came to, in words; nothing secret in it.
+    pub fn poll_milestone(&mut self) -> Option<String> {
+        self.milestones.pop_front()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; may be earlier than necessary.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -338,6 +349,8 @@ impl Fleet {
         let Some(member) = self.members.get_mut(index) else { return };
         while let Some(event) = member.device.poll_event() {
             count(&mut self.statistics, now, &event);
+            let milestone = milestone(&member.device, &event).filter(|_| self.milestones.len() < MAX_MILESTONES);
+            self.milestones.extend(milestone);
             if let DeviceEvent::ServerChosen { account } = &event {
                 if let Some(former) = &mut member.session {
                     former.close();
@@ -378,6 +391,26 @@ fn bootstrapping(script: DeviceScript, server: &BootstrapServer, transport: Tran
         FactoryKey::NoSec
     };
     script.with_bootstrap(BootstrapScript::default(), 0, &uri, factory_key)
+}
+
+/// What an event means on the way of a device to its server.
+fn milestone(device: &SimulatedDevice, event: &DeviceEvent) -> Option<String> {
+    let account = device.account()?;
+    let said = match event {
+        DeviceEvent::ServerChosen { account: Account { server: None, .. } } => {
+            format!("asks the bootstrap server at {}", account.uri())
+        }
+        DeviceEvent::ServerChosen { account: Account { proof: Proof::Psk { identity, .. }, .. } } => {
+            let identity = shown_identity(identity);
+            format!("was told to register at {} with the key of identity {identity}", account.uri())
+        }
+        DeviceEvent::ServerChosen { .. } => format!("was told to register at {}", account.uri()),
+        DeviceEvent::BootstrapFailed { code: Some(code) } => format!("was not bootstrapped: {code}"),
+        DeviceEvent::BootstrapFailed { code: None } => "was not bootstrapped: no answer".to_owned(),
+        DeviceEvent::Registered { .. } => format!("is registered at {}", account.uri()),
+        _ => return None,
+    };
+    Some(format!("{} {said}", device.endpoint()))
 }
 
 /// Moves the values of the next observed path that has any, unless a notification is in flight already.

@@ -14,6 +14,7 @@ mod coap_tls;
 mod command_line;
 mod credentials;
 mod daemon;
+mod demo_bootstrap;
 mod documented_commands;
 mod dtls_clients;
 mod dtls_flood;
