@@ -2,7 +2,11 @@
 //! over bad networks, power cuts on both sides, and whatever devices do wrong.
 
 mod arriving;
+mod many;
+mod misbehaving;
 mod power_cuts;
+mod secrets;
+mod turned_away;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -122,9 +126,13 @@ fn runs_until(world: &mut World, most: Duration, holds: impl Fn(&World) -> bool)
     true
 }
 
-/// Asks the bootstrap server something.
+/// Asks the bootstrap server something; what is written is durable when it is answered.
 fn ask(world: &mut World, query: BootstrapQuery) -> Json {
-    match world.ask(Query::Bootstrap(query)) {
+    let answer = world.ask(Query::Bootstrap(query)).or_else(|| {
+        world.run_for(Duration::from_millis(500));
+        world.answers.pop()
+    });
+    match answer {
         Some(Answer::Body(body)) => body,
         other => panic!("{other:?}"),
     }

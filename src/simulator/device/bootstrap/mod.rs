@@ -286,6 +286,7 @@ impl SimulatedDevice {
         self.bootstrapping.pack_refused = false;
         // Never at once: what still is to leave goes to the bootstrap server.
         let lingers = self.script.bootstrap.as_ref().map_or(Duration::ZERO, |script| script.lingers);
+        let lingers = lingers.saturating_add(self.script.misbehaviour.answers_after.unwrap_or_default());
         self.bootstrapping.stage = Some(Stage::Finished { until: now + lingers.max(Duration::from_micros(1)) });
         self.emit(DeviceEvent::Bootstrapped);
     }
