@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::harness::{PATIENCE, Process, binary, free_port, poll};
+use super::harness::{Mosquitto, PATIENCE, Process, Setup, binary, free_port, poll};
 
 /// The lines of all `sh` blocks of a document.
 fn commands_of(document: &str) -> Vec<String> {
@@ -66,4 +66,45 @@ fn every_command_of_the_documents_works_on_the_demo() {
         }
     }
     assert!(ran >= 15, "only {ran} commands were found");
+}
+
+/// Those of the page that leads through a first bootstrap; its devices come beside them.
+#[test]
+fn the_first_bootstrap_goes_as_its_page_says() {
+    const PAGE: &str = "docs/bootstrap-start.md";
+    let broker = Mosquitto::start();
+    let setup = Setup::new(&broker).unknown_devices("refuse").dtls();
+    let gateway = setup.bootstrap("unknown_devices = \"approve\"").start();
+    let server = gateway.bootstrap_addresses().0;
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut devices = Vec::new();
+    let mut ran = 0;
+    for command in commands_of(PAGE) {
+        if let Some(arguments) = command.strip_prefix("lwm2mqtt ") {
+            let arguments = arguments.replace("127.0.0.1:5783", &server.to_string());
+            let mut device = Command::new(binary());
+            device.args(arguments.split(' ')).current_dir(folder.path());
+            devices.push(Process::spawn("simulate", &mut device, folder.path()));
+            continue;
+        }
+        let own = command.replace("127.0.0.1:8080", &gateway.http_address().to_string());
+        let own = own.replacen("curl ", "curl --fail-with-body --max-time 30 ", 1);
+        assert_ne!(own, command, "{PAGE}: {command} is no command for the gateway");
+        // What a command asks for may be still to come, since the devices take their time.
+        let mut told = String::new();
+        let succeeded = poll(PATIENCE, Duration::from_millis(50), || {
+            let (succeeded, answer) = shell(&own);
+            told = answer;
+            (succeeded && !told.starts_with("{\"items\":[]")).then_some(())
+        });
+        assert!(succeeded.is_some(), "{PAGE}: {command}\n{told}");
+        assert!(serde_json::from_str::<Value>(&told).is_ok(), "{PAGE}: {command}\n{told}");
+        ran += 1;
+    }
+    assert!(ran >= 13 && devices.len() == 2, "only {ran} commands and {} devices were found", devices.len());
+    for endpoint in ["meter-000000", "newcomer-000000"] {
+        gateway.wait_for_json(&format!("/api/v1/devices/{endpoint}"), |record| record["transport"] == "dtls");
+    }
+    let again = "/api/v1/bootstrap/sessions?endpoint=meter-000000";
+    gateway.wait_for_json(again, |page| page["items"].as_array().is_some_and(|sessions| sessions.len() > 1));
 }
