@@ -221,7 +221,10 @@ impl Core {
                 self.device_block(body)
             }
             "bootstrap/approve" => {
-                demand(role, Role::Operator)?;
+                // Accounts of the request's own change what is handed out.
+                let servers = body.get("servers").and_then(Json::as_array);
+                let brings_accounts = servers.is_some_and(|servers| !servers.iter().all(Json::is_string));
+                demand(role, if brings_accounts { Role::Admin } else { Role::Operator })?;
                 let device = body.get("device").and_then(Json::as_str);
                 let device = device.ok_or_else(|| CommandError::new(ErrorKind::Invalid, "device is missing"))?;
                 self.approve_bootstrap(device, body)

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lwm2mqtt::gateway::bootstrap::orders::{BootstrapInput, BootstrapOrder, KeyPair, KeyWish, Made};
-use lwm2mqtt::gateway::configuration::{BootstrapConfiguration, Transport, UnknownBootstrap};
+use lwm2mqtt::gateway::configuration::{BootstrapConfiguration, Role, Transport, UnknownBootstrap};
 use lwm2mqtt::gateway::vocabulary::{Answer, BootstrapQuery, Input, Output, Peer, Query};
+use lwm2mqtt::model::command::ErrorKind;
 use lwm2mqtt::model::credential::{Scope, SecretBytes};
 use lwm2mqtt::model::object::{ObjectModel, ResourceTypes as _};
 use lwm2mqtt::model::path::Path;
@@ -311,6 +312,37 @@ fn without_a_yes_in_time_nothing_is_written_and_the_next_attempt_finds_it() {
     gateway.query(Query::Bootstrap(BootstrapQuery::Approve { endpoint: "dev".to_owned(), body }));
     assert!(gateway.sent.is_empty());
     assert_eq!(shape(&begin(&mut gateway, peer(1), "ep=dev")), "GET /");
+}
+
+#[test]
+fn a_device_whose_name_is_a_pattern_is_not_let_in_with_all_that_fit_it() {
+    let mut gateway = bootstrap_gateway(UnknownBootstrap::Approve);
+    for (number, name) in [(1, "*"), (2, "meter-*"), (3, "meter-?")] {
+        gateway.ask(peer(number), &request(Code::POST, 1, &format!("bs?ep={name}")));
+        let body = json!({ "servers": ["management-nosec"] });
+        let approve = BootstrapQuery::Approve { endpoint: name.to_owned(), body };
+        let answers = gateway.answers_to(Query::Bootstrap(approve));
+        assert!(matches!(&answers[0], Answer::Failed(error) if error.kind == ErrorKind::Conflict), "{answers:?}");
+    }
+    let entries = BootstrapQuery::Devices { search: String::new(), after: None, limit: 10 };
+    assert_eq!(gateway.query(Query::Bootstrap(entries))["items"], json!([]));
+}
+
+#[test]
+fn whoever_may_let_devices_in_may_not_bring_accounts_of_their_own() {
+    let mut gateway = bootstrap_gateway(UnknownBootstrap::Approve);
+    gateway.ask(peer(1), &request(Code::POST, 1, "bs?ep=dev"));
+    let account = json!({ "uri": "coap://192.0.2.9", "security_mode": "nosec" });
+    let own = json!({ "device": "dev", "servers": ["management-nosec", account] });
+    let known = json!({ "device": "dev", "servers": ["management-nosec"] });
+    for (body, role, lets_in) in
+        [(&known, Role::Viewer, false), (&own, Role::Operator, false), (&known, Role::Operator, true)]
+    {
+        let what = "bootstrap/approve".to_owned();
+        let answers = gateway.answers_to(Query::Bridge { what, body: body.clone(), role });
+        assert_eq!(matches!(answers[0], Answer::Body(_)), lets_in, "{answers:?}");
+    }
+    assert_eq!(shape(&gateway.next_sent().unwrap()), "GET /");
 }
 
 #[test]

@@ -147,8 +147,11 @@ impl BootstrapServer {
         if !problems.is_empty() {
             return Err(answering::invalid(&problems));
         }
-        let Some(name) = EntryName::new(endpoint) else {
-            return Err(CommandError::new(ErrorKind::Invalid, "the endpoint name cannot be that of an entry"));
+        // A device must not choose which others come in with it.
+        let Some(name) = EntryName::new(endpoint).filter(|name| !name.is_pattern()) else {
+            let message =
+                "an entry of this name would be a pattern that lets in others too; name the device differently";
+            return Err(CommandError::new(ErrorKind::Conflict, message));
         };
         self.put_checked(services, name, entry.clone(), Source::Api)?;
         let waiting = self.approvals.waiting.remove(index).and_then(|waiting| waiting.session);
