@@ -275,7 +275,7 @@ impl Settings {
                 hint: "write \"refuse\" or \"window\" where devices prove who they are".to_owned(),
             });
         }
-        if !self.is_secure() && security.is_configured() {
+        if !self.is_secure() && self.bootstrap.is_none() && security.is_configured() {
             warnings.push(Warning {
                 message: "lwm2m: certificates and keys are configured, but neither dtls nor tls is on".to_owned(),
                 hint: "give dtls or tls an address".to_owned(),

@@ -48,8 +48,8 @@ pub struct Gateway {
     shell: ShellHandle,
     /// Where devices reach it, in the order of the configuration: datagrams first, then connections.
     pub lwm2m_addresses: Vec<SocketAddr>,
-    /// The same as URIs.
-    pub lwm2m_uris: Vec<String>,
+    /// The same as URIs, each with the server that is there.
+    pub lwm2m_uris: Vec<(Scope, String)>,
     /// Where the API is.
     pub http_addresses: Vec<SocketAddr>,
     /// Where the Leshan-compatible API is.
@@ -102,7 +102,8 @@ impl Gateway {
             .zip(&configuration.transports)
             .map(|(address, transport)| format!("{}://{address}", transport.scheme()))
             .collect();
-        let lwm2m_uris = configuration.listeners.clone();
+        let lwm2m_uris: Vec<(Scope, String)> =
+            configuration.scopes.iter().copied().zip(configuration.listeners.iter().cloned()).collect();
         let addresses = addresses(&configuration);
         let mut ports = Vec::new();
         let mut sinks = Vec::new();

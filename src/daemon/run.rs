@@ -12,6 +12,7 @@ use super::sources::with_sources;
 use super::{demo, logging};
 use crate::config::{self, Settings};
 use crate::gateway::vocabulary::Input;
+use crate::model::credential::Scope;
 
 /// How the gateway ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +82,12 @@ async fn serve(settings: &Settings, knowledge: Knowledge, log: LogControl) -> Re
     if let Some(failure) = health {
         tell(&inputs, Input::MappingHealth { failure: Some(failure) }).await;
     }
-    for uri in &gateway.lwm2m_uris {
-        tracing::info!("LwM2M listens on {uri}");
+    for (scope, uri) in &gateway.lwm2m_uris {
+        let server = match scope {
+            Scope::Server => "LwM2M",
+            Scope::Bootstrap => "the bootstrap server",
+        };
+        tracing::info!("{server} listens on {uri}");
     }
     for address in &gateway.leshan_addresses {
         tracing::info!("the Leshan-compatible API listens on {}://{address}/api", gateway.http_scheme);

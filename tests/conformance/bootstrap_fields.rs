@@ -157,6 +157,35 @@ fn fields_of_1_1_go_to_devices_of_1_1_alone() {
 }
 
 #[test]
+fn a_matching_type_wants_a_hash_of_the_certificate_from_1_1_on() {
+    use sha2::Digest as _;
+    let hex = |bytes: &[u8]| Json::from(data_encoding::HEXLOWER.encode(bytes));
+    let der = data_encoding::HEXLOWER.decode(SERVER_CERTIFICATE.as_bytes()).unwrap();
+    let hashes = [
+        (0, json!(SERVER_CERTIFICATE)),
+        (1, hex(&sha2::Sha256::digest(&der))),
+        (2, hex(&sha2::Sha384::digest(&der))),
+        (3, hex(&sha2::Sha512::digest(&der))),
+    ];
+    for (matching_type, wanted) in hashes {
+        let mut account = certificate();
+        account["matching_type"] = matching_type.into();
+        assert_eq!(value(&writes_of("1.1", &account), "/0/1/4"), &wanted, "{matching_type}");
+        assert_eq!(value(&writes_of("1.0", &account), "/0/1/4"), SERVER_CERTIFICATE, "1.0 has no matching types");
+    }
+}
+
+#[test]
+fn an_endpoint_name_that_makes_no_host_fails_the_session() {
+    let mut gateway = bootstrap_gateway(UnknownBootstrap::Refuse);
+    let account = json!({ "uri": "coap://{endpoint}" });
+    put_device(&mut gateway, "urn:a/b", &json!({ "servers": [account], "deletes": [] }));
+    let discover = begin(&mut gateway, peer(1), "ep=urn:a/b");
+    gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
+    assert!(gateway.sent.is_empty());
+}
+
+#[test]
 fn a_binding_is_written_in_the_words_of_the_version() {
     let cases = [
         ("U", "U", "U"),
@@ -171,7 +200,11 @@ fn a_binding_is_written_in_the_words_of_the_version() {
         assert_eq!(value(&writes_of("1.0", &account), "/1/0/7"), old, "{given}");
         assert_eq!(value(&writes_of("1.1", &account), "/1/0/7"), new, "{given}");
     }
-    assert_eq!(value(&writes_of("1.1", &json!({ "binding": "UT" })), "/1/0/7"), "UT");
+    for (given, old) in [("UT", "U"), ("T", "U"), ("NQ", "UQ")] {
+        let account = json!({ "binding": given });
+        assert_eq!(value(&writes_of("1.0", &account), "/1/0/7"), old, "{given}");
+        assert_eq!(value(&writes_of("1.1", &account), "/1/0/7"), &given.replace('Q', ""), "{given}");
+    }
 }
 
 #[test]

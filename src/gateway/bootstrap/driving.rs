@@ -7,7 +7,7 @@ use super::log::SessionState;
 use super::news::News;
 use super::orders::{BootstrapInput, BootstrapOrder, KeyWish, Made, OrderId};
 use super::plan::{Ingredients, plan};
-use super::session::{Session, Stage, Task};
+use super::session::{Discovery, Session, Stage, Task};
 use super::{BootstrapServer, IDLE_TIME};
 use crate::gateway::devices::Devices;
 use crate::gateway::services::{Held, Services};
@@ -224,15 +224,16 @@ impl BootstrapServer {
     /// The deletes of the entry; the rest follows when the device has answered them.
     pub(super) fn discovered(&mut self, number: u64) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
-        session.version = version_of(session.found.as_ref(), session.preferred);
+        session.version = version_of(session.discovery.found(), session.preferred);
         session.log.version = session.version.map(|version| version.to_string());
         let Some(entry) = session.entry.clone() else { return };
-        session.tasks = deletes(&entry);
+        session.tasks = deletes(&entry, &session.discovery);
     }
 
     /// A delete was carried out.
     pub(super) fn deleted(&mut self, number: u64, path: Path) {
-        let Some(found) = self.sessions.get_mut(&number).and_then(|session| session.found.as_mut()) else { return };
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        let Discovery::Found(found) = &mut session.discovery else { return };
         let bootstrap_account = found.bootstrap_account();
         found.instances.retain(|(object, instance), _| !is_deleted_by(&path, *object, *instance, bootstrap_account));
     }
@@ -250,7 +251,7 @@ impl BootstrapServer {
             entry: &entry,
             accounts: &session.accounts,
             issued: self.issued.get(&session.endpoint).unwrap_or(&nothing),
-            found: session.found.as_ref(),
+            found: session.discovery.found(),
             version: session.version,
             values,
             own: &session.own,
@@ -277,7 +278,7 @@ impl BootstrapServer {
         }
         let Some(entry) = session.entry.clone() else { return Err(why.to_owned()) };
         session.planned = false;
-        session.tasks = deletes(&entry);
+        session.tasks = deletes(&entry, &session.discovery);
         session.log.begin("repair", "", services.wall(), services.now);
         session.log.end(services.now, None, why);
         Ok(())
@@ -300,9 +301,13 @@ impl BootstrapServer {
 }
 
 /// What is deleted before anything is written.
-fn deletes(entry: &DeviceEntry) -> VecDeque<Task> {
+fn deletes(entry: &DeviceEntry, discovery: &Discovery) -> VecDeque<Task> {
     if let Some(paths) = &entry.deletes {
         return paths.iter().map(|path| Task::Delete { path: *path, asked_for: true }).collect();
+    }
+    if matches!(discovery, Discovery::Basic) {
+        // Version 1.0 has the delete of everything, but none of an object: some crash at that.
+        return VecDeque::from([Task::Delete { path: Path::ROOT, asked_for: false }]);
     }
     let mut objects = vec![0, 1];
     let written = |object| entry.writes.iter().any(|(path, _)| path.object_id() == Some(object));

@@ -5,7 +5,7 @@
 
 use super::BootstrapServer;
 use super::news::News;
-use super::session::{Active, Session, Task};
+use super::session::{Active, Discovery, Session, Task};
 use crate::gateway::devices::Devices;
 use crate::gateway::devices::answers::Seen;
 use crate::gateway::dispatch::attempt::Request;
@@ -229,6 +229,9 @@ impl BootstrapServer {
         let Some(session) = self.sessions.get_mut(&number) else { return };
         session.heard_at = services.now;
         session.log.end(services.now, None, "reset");
+        if active.task == Task::Discover {
+            session.discovery = Discovery::Basic;
+        }
         let outcome = match active.task {
             Task::Discover | Task::Read(_) => {
                 self.unsupported(number, &active.task);
@@ -307,8 +310,9 @@ impl BootstrapServer {
         match task {
             Task::Discover if success => {
                 let text = String::from_utf8_lossy(&message.payload);
-                session.found = parse_found(&text).ok();
-                if session.found.is_none() {
+                if let Ok(found) = parse_found(&text) {
+                    session.discovery = Discovery::Found(found);
+                } else {
                     if let Some(step) = session.log.steps.last_mut() {
                         "the list cannot be read, and is ignored".clone_into(&mut step.detail);
                     }

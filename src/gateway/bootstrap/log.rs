@@ -90,28 +90,40 @@ pub(super) struct SessionLog {
 }
 
 impl SessionLog {
-    /// Notes that something begins.
-    pub(super) fn begin(&mut self, operation: &'static str, path: impl Into<String>, at: WallTime, began: Instant) {
+    /// Notes that something begins; its number, for [`Self::end_step`].
+    pub(super) fn begin(
+        &mut self,
+        operation: &'static str,
+        path: impl Into<String>,
+        at: WallTime,
+        began: Instant,
+    ) -> usize {
         if self.steps.len() >= MAX_STEPS {
             self.steps_left_out += 1;
-            return;
+            return MAX_STEPS;
         }
         let path = path.into();
         let (code, detail) = (None, String::new());
         self.steps.push(Step { operation, path, at, began, duration_millis: None, code, detail });
+        self.steps.len() - 1
     }
 
     /// Notes how what began last came out.
     pub(super) fn end(&mut self, now: Instant, code: Option<String>, detail: impl Into<String>) {
-        if self.steps_left_out > 0 {
-            return;
+        if self.steps_left_out == 0
+            && let Some(last) = self.steps.iter().rposition(|step| step.duration_millis.is_none())
+        {
+            self.end_step(last, now, code, detail);
         }
-        if let Some(step) = self.steps.iter_mut().rev().find(|step| step.duration_millis.is_none()) {
-            let passed = now.saturating_since(step.began).as_millis();
-            step.duration_millis = Some(u64::try_from(passed).unwrap_or(u64::MAX));
-            step.code = code;
-            step.detail = detail.into();
-        }
+    }
+
+    /// Notes how one of several things came out that go on at the same time.
+    pub(super) fn end_step(&mut self, step: usize, now: Instant, code: Option<String>, detail: impl Into<String>) {
+        let Some(step) = self.steps.get_mut(step) else { return };
+        let passed = now.saturating_since(step.began).as_millis();
+        step.duration_millis = Some(u64::try_from(passed).unwrap_or(u64::MAX));
+        step.code = code;
+        step.detail = detail.into();
     }
 
     /// Without its steps.

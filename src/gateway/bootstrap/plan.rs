@@ -352,7 +352,7 @@ fn security_values(
         (2, Value::Integer(account.security.mode().number())),
         // Some clients want these to be there, be they empty.
         (3, opaque(&material.public_or_identity)),
-        (4, opaque(&material.server_public)),
+        (4, Value::Opaque(server_part(of, account, &material.server_public))),
         (5, opaque(secret)),
     ];
     let sms = &account.sms;
@@ -375,6 +375,18 @@ fn security_values(
         }
     }
     Ok(values.into_iter().map(|(id, value)| (Path::resource(SECURITY, ids.security, id), value)).collect())
+}
+
+/// What a device holds a server's certificate against: the whole, or what its matching type wants of it (Core TS 1.2.2
+/// Appendix E.1, RFC 6698 section 2.1.3).
+fn server_part(of: &Ingredients<'_>, account: &ServerAccount, whole: &[u8]) -> Vec<u8> {
+    use sha2::Digest as _;
+    match account.matching_type.filter(|_| is_since_1_1(of) && account.security.mode() == SecurityMode::X509) {
+        Some(1) => sha2::Sha256::digest(whole).to_vec(),
+        Some(2) => sha2::Sha384::digest(whole).to_vec(),
+        Some(3) => sha2::Sha512::digest(whole).to_vec(),
+        _ => whole.to_vec(),
+    }
 }
 
 fn server_values(of: &Ingredients<'_>, account: &ServerAccount, ids: AccountIds) -> Vec<(Path, Value)> {
@@ -407,7 +419,11 @@ fn binding(written: &str, since_1_1: bool) -> String {
     match written {
         _ if since_1_1 => written.chars().filter(|letter| *letter != 'Q').collect(),
         "USQ" => "UQS".to_owned(),
-        written => written.to_owned(),
+        // Other letters came with 1.1. A device of 1.0 on TCP has U as the nearest word.
+        written => match written.chars().filter(|letter| matches!(letter, 'U' | 'S' | 'Q')).collect::<String>() {
+            known if known.is_empty() || known == "Q" => format!("U{known}"),
+            known => known,
+        },
     }
 }
 
@@ -436,6 +452,12 @@ fn uri(of: &Ingredients<'_>, account: &ServerAccount) -> Result<String, String> 
     let rest = rest.trim_end_matches('/');
     let is_v6 = rest.parse::<std::net::Ipv6Addr>().is_ok();
     let has_port = !is_v6 && rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
+    let host = if has_port { rest.rsplit_once(':').map_or(rest, |(host, _)| host) } else { rest };
+    let brackets = host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || !host.bytes().all(fits) || (host.contains(':') && !is_v6 && !brackets) {
+        return Err(format!("uri: '{}' cannot be a host", host.escape_debug()));
+    }
     Ok(match (is_v6, has_port) {
         (true, _) => format!("{scheme}://[{rest}]:{port}"),
         (false, true) => format!("{scheme}://{rest}"),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::log::{SessionLog, SessionState};
 use super::news::{News, SessionNews};
 use super::plan::{OwnServer, Plan};
-use super::session::{Session, Stage};
+use super::session::{Discovery, Session, Stage};
 use super::{BootstrapServer, MAX_SESSIONS, new_id};
 use crate::gateway::configuration::{Configuration, UnknownBootstrap};
 use crate::gateway::credentials::PlainAccess;
@@ -359,7 +359,7 @@ pub(super) fn open(services: &mut Services, peer: Peer, endpoint: Endpoint, requ
         own: own_server(&services.configuration, peer),
         preferred: request.preferred,
         refused_formats: Vec::new(),
-        found: None,
+        discovery: Discovery::Nothing,
         version: version_of(None, request.preferred),
         planned: false,
         plan: Plan::default(),

@@ -8,7 +8,7 @@
 //!                                                      └──── Read ◀────────────────┘
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::log::SessionLog;
@@ -77,8 +77,8 @@ pub(super) enum Stage {
     Storing,
     /// Tasks are carried out.
     Steps,
-    /// Others have to know the device.
-    Telling(BTreeSet<OrderId>),
+    /// Others have to know the device: what was ordered, with its step in the log.
+    Telling(BTreeMap<OrderId, usize>),
     /// What they and this gateway have to know is not durable yet.
     Confirming,
 }
@@ -91,6 +91,27 @@ pub(super) struct Active {
     pub(super) request: Request,
     pub(super) sending: Option<Sending>,
     pub(super) receiving: Option<Receiving>,
+}
+
+/// What a device told of itself.
+#[derive(Debug)]
+pub(super) enum Discovery {
+    /// What it has, less what was deleted.
+    Found(Found),
+    /// Nothing.
+    Nothing,
+    /// It rejected the question as something that it has never heard of: it knows no more than version 1.0 demands.
+    Basic,
+}
+
+impl Discovery {
+    /// What the device has, if it said so.
+    pub(super) const fn found(&self) -> Option<&Found> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Nothing | Self::Basic => None,
+        }
+    }
 }
 
 /// One session.
@@ -107,8 +128,8 @@ pub(super) struct Session {
     pub(super) preferred: Option<ContentFormat>,
     /// What it refused.
     pub(super) refused_formats: Vec<ContentFormat>,
-    /// What it has, less what was deleted; `None`: it did not say.
-    pub(super) found: Option<Found>,
+    /// What it told of itself.
+    pub(super) discovery: Discovery,
     /// Its version, as far as it is known.
     pub(super) version: Option<Version>,
     /// Whether the entry's deletes are done.

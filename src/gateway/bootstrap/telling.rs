@@ -3,7 +3,7 @@
 //! Of this gateway the credential before stays valid until the new one was used, or [`KEEP_OLD`] passed: a device that
 //! loses what it was given, or never gets to Finish, is still known by what it had.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::BootstrapServer;
@@ -43,12 +43,12 @@ impl BootstrapServer {
             let order = self.new_order(number);
             let (target, credential) = (target.clone(), given.credential.clone());
             if let Some(session) = self.sessions.get_mut(&number) {
+                let step = session.log.begin("provision", shown(&target), services.wall(), services.now);
                 if let Stage::Telling(orders) = &mut session.stage {
-                    orders.insert(order);
+                    orders.insert(order, step);
                 } else {
-                    session.stage = Stage::Telling(BTreeSet::from([order]));
+                    session.stage = Stage::Telling(BTreeMap::from([(order, step)]));
                 }
-                session.log.begin("provision", shown(&target), services.wall(), services.now);
             }
             let order = BootstrapOrder::Provision { order, target, endpoint: endpoint.clone(), credential };
             services.outputs.push_back(Output::Bootstrap(order));
@@ -70,9 +70,9 @@ impl BootstrapServer {
         result: Result<(), String>,
     ) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
-        session.log.end(services.now, None, result.as_ref().err().cloned().unwrap_or_default());
         let Stage::Telling(orders) = &mut session.stage else { return };
-        orders.remove(&order);
+        let Some(step) = orders.remove(&order) else { return };
+        session.log.end_step(step, services.now, None, result.as_ref().err().cloned().unwrap_or_default());
         let left = !orders.is_empty();
         let outcome = match result {
             Err(reason) => Err(format!("another server could not be told of the device: {reason}")),

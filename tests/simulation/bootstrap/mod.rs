@@ -22,7 +22,7 @@ use lwm2mqtt::model::endpoint::Endpoint;
 use lwm2mqtt::simulator::account::{Account, Proof as AccountProof};
 use lwm2mqtt::simulator::bootstrap_script::{BootstrapScript, FactoryKey};
 use lwm2mqtt::simulator::device::DeviceEvent;
-use lwm2mqtt::simulator::dtls::client::DtlsEvent;
+use lwm2mqtt::simulator::dtls::client::{DtlsClient, DtlsEvent};
 use lwm2mqtt::simulator::script::DeviceScript;
 use lwm2mqtt::simulator::world::{GATEWAY_BOOTSTRAP, GATEWAY_BOOTSTRAP_DTLS, World, WorldScript};
 use serde_json::Value as Json;
@@ -99,7 +99,7 @@ fn registrations(world: &World, device: SocketAddr) -> usize {
 /// The device is registered over DTLS, with the key that it was told.
 fn is_there(world: &World, device: SocketAddr) -> bool {
     let registered = world.devices[&device].is_registered() && bootstraps(world, device) > 0;
-    registered && world.sessions.get(&device).is_some_and(|session| session.is_established())
+    registered && world.sessions.get(&device).is_some_and(DtlsClient::is_established)
 }
 
 /// Handshakes that the gateway refused.
