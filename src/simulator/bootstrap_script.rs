@@ -24,6 +24,8 @@ pub enum Support {
 /// The device loses power in the middle of a bootstrap session, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
+    /// In the first session after so many that were finished.
+    pub after_finished: u32,
     /// With this request of the bootstrap server, which it does not answer; the first one is 1.
     pub at_request: u32,
     /// For so long; then it begins anew.

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lwm2mqtt::simulator::bootstrap_script::{BootstrapScript, Outage};
-use lwm2mqtt::simulator::device::SimulatedDevice;
+use lwm2mqtt::simulator::device::{DeviceEvent, SimulatedDevice};
 use lwm2mqtt::simulator::dtls::client::{DtlsClient, DtlsScript};
 use lwm2mqtt::simulator::world::{World, WorldScript};
 
 use super::super::for_each_seed;
 use super::{
-    bootstraps, generous, is_there, know, outcomes, plain, refused_handshakes, registrations, runs_until, secure,
-    told_key,
+    bootstraps, events_of, generous, is_there, know, outcomes, plain, refused_handshakes, registrations, runs_until,
+    secure, told_key,
 };
 
 /// A device that stays with its bootstrapped account as long as it takes: a key that does not open the gateway keeps it
@@ -116,7 +116,7 @@ fn a_device_that_loses_power_in_the_middle_begins_anew_or_goes_back_to_the_accou
     // Discover, two deletes, two writes, one read, Finish.
     for at_request in 1..=7 {
         for lasts in [1, 600] {
-            let outage = Some(Outage { at_request, lasts: Duration::from_secs(lasts) });
+            let outage = Some(Outage { after_finished: 0, at_request, lasts: Duration::from_secs(lasts) });
             let mut world = World::new(generous(WorldScript::new(1)));
             let device = world.add_device(plain("dev", BootstrapScript { outage, ..patient() }));
             assert!(runs_until(&mut world, Duration::from_secs(1_200), |world| is_there(world, device)));
@@ -124,12 +124,14 @@ fn a_device_that_loses_power_in_the_middle_begins_anew_or_goes_back_to_the_accou
             assert_eq!(outcomes(&mut world).len(), 2);
         }
     }
-    let (mut world, device, first) = triggered(1, patient());
-    world.run_for(Duration::from_millis(60));
-    assert!(world.devices[&device].is_being_bootstrapped());
-    world.with_device(device, SimulatedDevice::restart);
-    world.run_for(Duration::from_secs(20));
-    assert!(is_there(&world, device));
-    assert_eq!(told_key(&world, device), Some(first));
-    assert_eq!(refused_handshakes(&world), 0);
+    for at_request in 1..=7 {
+        let outage = Some(Outage { after_finished: 1, at_request, lasts: Duration::from_secs(5) });
+        let (mut world, device, first) = triggered(1, BootstrapScript { outage, ..patient() });
+        world.run_for(Duration::from_secs(20));
+        assert!(events_of(&world, device).any(|event| *event == DeviceEvent::PowerLost));
+        // With Finish the gateway knows the new key already.
+        assert!(is_there(&world, device), "{at_request}");
+        assert_eq!((told_key(&world, device), refused_handshakes(&world)), (Some(first), 0), "{at_request}");
+        assert_eq!(registrations(&world, device), 2);
+    }
 }

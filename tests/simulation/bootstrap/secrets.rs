@@ -47,7 +47,7 @@ fn holds(text: &[u8], secret: &[u8]) -> bool {
 
 #[test]
 fn no_key_stands_in_a_message_an_event_an_answer_or_the_log_of_sessions() {
-    let outage = Some(Outage { at_request: 5, lasts: Duration::from_secs(5) });
+    let outage = Some(Outage { after_finished: 0, at_request: 5, lasts: Duration::from_secs(5) });
     let mut world = World::new(generous(WorldScript::new(1)));
     know(&mut world, "secure");
     world.run_for(Duration::from_secs(1));

@@ -65,6 +65,8 @@ pub(super) struct Bootstrapping {
     requests: u32,
     finishes_refused: u32,
     failures: u32,
+    /// Sessions that came to their end.
+    finished: u32,
     pct_refused: bool,
     pack_refused: bool,
     outage_over: bool,
@@ -283,6 +285,7 @@ impl SimulatedDevice {
     fn accept_bootstrap(&mut self, now: Instant) {
         self.bootstrapping.before = None;
         self.bootstrapping.failures = 0;
+        self.bootstrapping.finished = self.bootstrapping.finished.saturating_add(1);
         self.bootstrapping.pack_refused = false;
         // Never at once: what still is to leave goes to the bootstrap server.
         let lingers = self.script.bootstrap.as_ref().map_or(Duration::ZERO, |script| script.lingers);

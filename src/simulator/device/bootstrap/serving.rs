@@ -28,9 +28,11 @@ impl SimulatedDevice {
         }
         self.bootstrapping.requests = self.bootstrapping.requests.saturating_add(1);
         let outage = self.script.bootstrap.as_ref().and_then(|script| script.outage);
-        let Some(outage) =
-            outage.filter(|outage| outage.at_request == self.bootstrapping.requests && !self.bootstrapping.outage_over)
-        else {
+        let Some(outage) = outage.filter(|outage| {
+            outage.after_finished == self.bootstrapping.finished
+                && outage.at_request == self.bootstrapping.requests
+                && !self.bootstrapping.outage_over
+        }) else {
             return false;
         };
         self.bootstrapping.outage_over = true;

@@ -257,7 +257,7 @@ fn a_long_write_comes_in_blocks() {
 
 #[test]
 fn a_loss_of_power_in_the_middle_leaves_nothing_and_the_device_begins_anew() {
-    let outage = Some(Outage { at_request: 2, lasts: Duration::from_secs(5) });
+    let outage = Some(Outage { after_finished: 0, at_request: 2, lasts: Duration::from_secs(5) });
     let mut device = served_with(BootstrapScript { outage, ..BootstrapScript::default() }, Version::V1_1);
     let before = device.tree().clone();
     let [(security, security_values), (server, server_values)] = account(1, 0);
