@@ -106,6 +106,9 @@ mod showing {
     use crate::io::fleet::{FleetConfiguration, run_fleet_until};
     use crate::model::credential::Scope;
 
+    /// Lines about devices that bootstrap which wait to be printed.
+    const MAX_MILESTONES: usize = 256;
+
     fn say(line: &str) {
         // Whoever reads may have closed the pipe; the demo ends by itself.
         let _ = writeln!(std::io::stdout(), "{line}");
@@ -172,7 +175,7 @@ mod showing {
         };
         let mut fleet = FleetConfiguration::new(bootstrap.unwrap_or(lwm2m), demo.devices);
         fleet.bootstraps = bootstrap.is_some();
-        let (milestone_sender, milestones) = tokio::sync::mpsc::unbounded_channel();
+        let (milestone_sender, milestones) = tokio::sync::mpsc::channel(MAX_MILESTONES);
         fleet.milestones = Some(milestone_sender);
         fleet.interval = REPORT_INTERVAL;
         "demo-".clone_into(&mut fleet.endpoint_prefix);
@@ -256,7 +259,7 @@ mod showing {
     }
 
     /// Prints what devices that bootstrap come to, for ever.
-    async fn print_milestones(mut milestones: tokio::sync::mpsc::UnboundedReceiver<String>) -> Infallible {
+    async fn print_milestones(mut milestones: tokio::sync::mpsc::Receiver<String>) -> Infallible {
         while let Some(milestone) = milestones.recv().await {
             say(&format!("# {milestone}"));
         }

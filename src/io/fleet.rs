@@ -82,8 +82,8 @@ pub struct FleetConfiguration {
     pub lifetime_secs: u32,
     /// Whether the devices de-register at the end.
     pub deregisters: bool,
-    /// Where it is told in words what devices that bootstrap come to.
-    pub milestones: Option<mpsc::UnboundedSender<String>>,
+    /// Where it is told in words what devices that bootstrap come to; what finds it full is not told.
+    pub milestones: Option<mpsc::Sender<String>>,
     /// The seed of everything random.
     pub seed: u64,
 }
@@ -343,7 +343,7 @@ struct PortTask {
     first_number: u32,
     clock: Clock,
     server: SocketAddr,
-    milestones: Option<mpsc::UnboundedSender<String>>,
+    milestones: Option<mpsc::Sender<String>>,
 }
 
 impl PortTask {
@@ -386,8 +386,8 @@ impl PortTask {
     fn tell_milestones(&mut self) {
         while let Some(milestone) = self.fleet.poll_milestone() {
             if let Some(milestones) = &self.milestones {
-                // An error means that nobody listens any more.
-                let _ = milestones.send(milestone);
+                // An error means that nobody listens, or not fast enough.
+                let _ = milestones.try_send(milestone);
             }
         }
     }
