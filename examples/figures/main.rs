@@ -1,6 +1,6 @@
 //! Figures of the real binary, each with a mosquitto of its own on the loopback interface:
-//! `tests/figures/run [commands] [registrations] [load] [latency] [memory] [tcp] [dtls]`; without words all, in about seven
-//! minutes.
+//! `tests/figures/run [commands] [registrations] [load] [latency] [memory] [tcp] [dtls]
+//! [bootstrap]`; without words all, in about nine minutes.
 //!
 //! The program is `$LWM2MQTT_BINARY` or `target/release/lwm2mqtt`; its data lies below `$FIGURES_FOLDER` or
 //! `target/figures`, which should be on the disk that counts. Everything shares the processors of this machine: the
@@ -11,6 +11,7 @@
 #[path = "../../tests/end_to_end/harness/authority.rs"]
 #[allow(clippy::unwrap_used, dead_code, reason = "made for tests, which use all of it and fail by panicking")]
 mod authority;
+mod bootstraps;
 mod commands;
 mod devices;
 mod rig;
@@ -27,7 +28,7 @@ use rig::{Outcome, Rig, Settings};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-const PARTS: [&str; 7] = ["commands", "registrations", "load", "latency", "memory", "tcp", "dtls"];
+const PARTS: [&str; 8] = ["commands", "registrations", "load", "latency", "memory", "tcp", "dtls", "bootstrap"];
 const RUNS: usize = 3;
 const LOAD_DEVICES: u32 = 1_000;
 const LOAD_TIME: Duration = Duration::from_secs(12);
@@ -68,6 +69,9 @@ fn main() -> ExitCode {
         }
         if wanted("dtls") {
             run(&runtime, sessions::sessions())?;
+        }
+        if wanted("bootstrap") {
+            run(&runtime, bootstraps::bootstraps())?;
         }
         Ok::<(), Box<dyn std::error::Error>>(())
     });

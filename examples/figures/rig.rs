@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) lwm2m: &'static str,
     /// Whether it listens for DTLS.
     pub(crate) dtls: bool,
+    /// Whether it has a bootstrap server, which tells whoever has a key to register over DTLS.
+    pub(crate) bootstrap: bool,
     /// Whether the built-in mapping is used, else one rule for temperatures.
     pub(crate) default_mapping: bool,
 }
@@ -43,7 +45,9 @@ pub(crate) struct Rig {
     pub(crate) lwm2m: SocketAddr,
     /// The same over DTLS.
     pub(crate) dtls: SocketAddr,
-    /// The same over TCP.
+    /// Where they find its bootstrap server, over DTLS.
+    pub(crate) bootstrap: SocketAddr,
+    /// The LwM2M server over TCP.
     pub(crate) lwm2m_tcp: SocketAddr,
     /// Port of the broker.
     pub(crate) mqtt: u16,
@@ -59,6 +63,7 @@ impl Rig {
         let (mqtt, http) = (free_tcp_port()?, free_tcp_port()?);
         let lwm2m = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let dtls = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let bootstrap = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let lwm2m_tcp = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()?));
         let mosquitto = start_mosquitto(folder.path(), mqtt)?;
         let Settings { store, lwm2m: lines, default_mapping, .. } = settings;
@@ -68,6 +73,14 @@ impl Rig {
         } else {
             ("off".to_owned(), "")
         };
+        let bootstrap_section = if settings.bootstrap {
+            format!(
+                "[bootstrap]\nudp = \"off\"\ndtls = \"{bootstrap}\"\nunknown_devices = \"template\"\n\
+                 [bootstrap.device.\"*\"]\nservers = [\"management-psk\"]\n"
+            )
+        } else {
+            String::new()
+        };
         let config = format!(
             "version = 1\n[gateway]\nname = \"figures\"\ndata_dir = \"data\"\ndefault_mapping = {default_mapping}\n\
              [store]\n{store}\n\
@@ -75,7 +88,7 @@ impl Rig {
              [lwm2m]\nudp = \"{lwm2m}\"\ntcp = \"{lwm2m_tcp}\"\ndtls = \"{dtls_listener}\"\n\
              unknown_devices = \"accept\"\n{secure}{lines}\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
-             [sink.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n"
+             [sink.local]\ntype = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt}\"\n{bootstrap_section}"
         );
         fs::create_dir(folder.path().join("mappings"))?;
         if !default_mapping {
@@ -83,7 +96,7 @@ impl Rig {
         }
         fs::write(folder.path().join("config.toml"), config)?;
         let gateway = start_gateway(folder.path())?;
-        let mut rig = Self { gateway, mosquitto, lwm2m, dtls, lwm2m_tcp, mqtt, http, folder };
+        let mut rig = Self { gateway, mosquitto, lwm2m, dtls, bootstrap, lwm2m_tcp, mqtt, http, folder };
         rig.wait_until_ready(http).await?;
         Ok(rig)
     }

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// 16 bytes, the same for all: it is not the keys that are measured.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 /// Without these the rates of one source would be measured.
-const NO_RATES: &str = "handshakes_per_second = 1000000\nhandshakes_per_second_per_source = 1000000\n\
+pub(crate) const NO_RATES: &str = "handshakes_per_second = 1000000\nhandshakes_per_second_per_source = 1000000\n\
     registrations_per_second = 1000000\nregistrations_per_second_per_source = 1000000\n";
 /// An empty confirmable message, which is answered by a reset (RFC 7252 section 4.3), and nothing is stored for it.
 const PING: [u8; 4] = [0x40, 0, 0, 1];
