@@ -188,6 +188,7 @@ fn a_registered_device_that_is_told_to_bootstraps_again_and_gets_another_key() {
 fn an_account_in_use_is_kept_and_one_that_is_wrong_is_refused_with_all_its_problems() {
     let broker = Mosquitto::start();
     let mut gateway = start(&broker, "refuse");
+    gateway.wait_for_log(&format!("the bootstrap server listens on coaps://{}", gateway.bootstrap_addresses().1));
     hand_out(&gateway, "meter-*", &json!({ "security_mode": "psk", "psk_key": KEY }));
     let (status, answer) = gateway.ask("DELETE", "/api/v1/bootstrap/servers/site", &Value::Null);
     assert_eq!(status, 409, "{answer}");
