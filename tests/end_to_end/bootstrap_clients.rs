@@ -4,15 +4,19 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::dtls_site::KEY;
-use super::harness::{DeviceClient, Gateway, Library, Mosquitto, Setup};
+use super::harness::{Authority, DeviceClient, Gateway, Library, Mosquitto, Setup};
 
 /// Some clients are silent to a format they do not know, and deaf while they change sockets.
 const QUICK: &str = "ack_timeout = \"300ms\"\nmax_retransmit = 4\n";
 
 /// A bootstrap server beside an LwM2M server that takes only those whom it knows.
 fn start(broker: &Mosquitto, unknown_devices: &str) -> Gateway {
+    setup(broker, unknown_devices).start()
+}
+
+fn setup(broker: &Mosquitto, unknown_devices: &str) -> Setup {
     let lines = format!("unknown_devices = \"{unknown_devices}\"");
-    Setup::new(broker).unknown_devices("refuse").dtls().lwm2m(QUICK).bootstrap(&lines).start()
+    Setup::new(broker).unknown_devices("refuse").dtls().lwm2m(QUICK).bootstrap(&lines)
 }
 
 fn put(gateway: &Gateway, path: &str, body: &Value) {
@@ -93,6 +97,45 @@ fn leshan_bootstraps_over_dtls_by_a_key_that_opens_nothing_else() {
     for told in [session.to_string(), gateway.log()] {
         assert!(!told.contains(KEY), "the key is told: {told}");
     }
+    expect_served(&gateway, &mut device, "meter-1");
+}
+
+#[test]
+fn leshan_bootstraps_over_dtls_by_the_certificate_of_its_maker() {
+    bootstraps_by_factory_keys(&["x509", "device.crt.der", "device.key.der", "server.crt.der"]);
+}
+
+#[test]
+fn leshan_bootstraps_over_dtls_by_its_raw_public_key() {
+    bootstraps_by_factory_keys(&["rpk", "device.pub.der", "device.key.der", "server.pub.der"]);
+}
+
+fn bootstraps_by_factory_keys(security: &[&str]) {
+    let broker = Mosquitto::start();
+    let authority = Authority::make("maker");
+    let (server, device) = (authority.issue("server.example.com"), authority.issue("meter-1"));
+    let folder = TempDir::new().expect("a temporary folder");
+    device.write(folder.path(), "device");
+    server.write(folder.path(), "server");
+    let gateway = setup(&broker, "refuse")
+        .lwm2m("certificate = \"server.crt\"\nprivate_key = \"server.key\"\nraw_public_key = \"server.key\"\n")
+        .lwm2m("trust = [\"maker.crt\"]\n")
+        .file("server.crt", &server.certificate_pem())
+        .file("server.key", &server.key_pem())
+        .file("maker.crt", &authority.certificate())
+        .start();
+    hand_out(&gateway, "meter-*", &json!({ "security_mode": "psk", "psk_key": { "random": 32 } }));
+    if security.contains(&"rpk") {
+        let factory = json!({ "mode": "rpk", "public_key": device.public_key_base64(), "scope": "bootstrap" });
+        put(&gateway, "/api/v1/credentials/meter-1", &factory);
+    }
+    let address = gateway.bootstrap_addresses().1;
+    let mut device = DeviceClient::bootstrap_secure(address, "meter-1", folder, security);
+    device.expect("registered", |_| true);
+    let record = expect_online(&gateway, "meter-1", "dtls");
+    assert_eq!(record["identity"], "meter-1", "it registers with the key of its account: {record}");
+    let session = expect_done(&gateway, "meter-1");
+    assert!(session["identity"].as_str().is_some_and(|identity| identity != "meter-1"), "{session}");
     expect_served(&gateway, &mut device, "meter-1");
 }
 
