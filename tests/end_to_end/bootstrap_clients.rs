@@ -140,6 +140,27 @@ fn bootstraps_by_factory_keys(security: &[&str]) {
 }
 
 #[test]
+fn leshan_takes_each_format_by_instance_and_by_object() {
+    let broker = Mosquitto::start();
+    let gateway = start(&broker, "refuse");
+    put(&gateway, "/api/v1/bootstrap/servers/site", &json!({ "security_mode": "psk", "psk_key": { "random": 32 } }));
+    for (number, format) in ["tlv", "senml-cbor", "senml-json", "json"].into_iter().enumerate() {
+        for write_by in ["instance", "object"] {
+            let endpoint = format!("meter-{number}-{write_by}");
+            let entry = json!({
+                "servers": ["site"], "format": format, "write_by": write_by, "writes": { "/3/0/15": "Europe/Berlin" },
+            });
+            put(&gateway, &format!("/api/v1/bootstrap/devices/{endpoint}"), &entry);
+            let mut device = DeviceClient::bootstrap(Library::Leshan, gateway.bootstrap_addresses().0, &endpoint);
+            device.expect("registered", |_| true);
+            expect_done(&gateway, &endpoint);
+            let zone = format!("/api/v1/devices/{endpoint}/resources/3/0/15");
+            gateway.wait_for_json(&zone, |read| read["value"] == "Europe/Berlin");
+        }
+    }
+}
+
+#[test]
 fn leshan_gets_a_certificate_of_the_gateways_own_authority() {
     registers_with_made_keys("x509");
 }
