@@ -1,11 +1,10 @@
 //! The demo with devices that know nothing but a bootstrap server.
 
 use std::process::Command;
-use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::harness::{PATIENCE, Process, binary};
+use super::harness::{PATIENCE, Process, binary, deadline};
 
 #[test]
 fn the_demo_shows_a_device_from_its_bootstrap_server_to_its_first_values() {
@@ -14,7 +13,7 @@ fn the_demo_shows_a_device_from_its_bootstrap_server_to_its_first_values() {
     command.args(["demo", "--bootstrap", "--seconds", "120", "--devices", "1"]);
     command.args(["--lwm2m-port", "0", "--mqtt-port", "0", "--http-port", "0"]).current_dir(folder.path());
     let mut demo = Process::spawn("demo", &mut command, folder.path());
-    let until = Instant::now() + PATIENCE;
+    let until = deadline(PATIENCE);
     for wanted in [
         ["# demo-000000 asks the bootstrap server at coap://127.0.0.1:", ""],
         ["lwm2m/bridge/event ", "\"event\":\"bootstrapped\""],

@@ -25,7 +25,7 @@ pub(crate) use gateway::{Gateway, Setup, binary};
 pub(crate) use mosquitto::{Message, Mosquitto, Subscriber};
 pub(crate) use notifying_device::{Acknowledged, NotifyingDevice};
 pub(crate) use ports::free_port;
-pub(crate) use process::{Process, poll};
+pub(crate) use process::{Process, deadline, poll};
 pub(crate) use rest_server::{Asked, RestServer};
 pub(crate) use scripted_device::ScriptedDevice;
 pub(crate) use secure_device::SecureDevice;
