@@ -127,6 +127,11 @@ impl BootstrapServer {
         let task = active.task;
         session.log.end(services.now, None, "no answer");
         super::tell(services, session, News::NotAnswered { operation: task.word(), path: task.path() });
+        if task == Task::Finish && self.was_taken_up(services, number) {
+            // It turned to its server with what it was given, before its answer arrived.
+            self.finished(services, number);
+            return;
+        }
         // A device that takes a question and never answers it does not know it.
         let outcome = match task {
             Task::Discover | Task::Read(_) if acknowledged => {

@@ -114,6 +114,15 @@ impl BootstrapServer {
         Ok(())
     }
 
+    /// Whether the device has proven itself at this gateway by what this session gave it.
+    pub(super) fn was_taken_up(&self, services: &Services, number: u64) -> bool {
+        let Some(session) = self.sessions.get(&number) else { return false };
+        session.plan.given.iter().filter(|given| given.provision == Provision::Own).any(|given| {
+            let known = services.credentials.get(given.scope, session.endpoint.as_str());
+            known.is_some_and(|known| known.means == given.means && known.last_used_at.is_some())
+        })
+    }
+
     fn confirm(&mut self, services: &mut Services, number: u64) {
         if let Some(session) = self.sessions.get_mut(&number) {
             session.stage = Stage::Confirming;
