@@ -26,7 +26,11 @@ use crate::simulation::checks::terminal;
 pub(crate) const CHAPTER: &[&[Case]] = &[&[
     case!("1.1-int-0", "A client asks and gets its account", ets_1_1_int_0_client_initiated_bootstrap),
     case!("1.1-int-1", "The same with a pre-shared key", ets_1_1_int_1_bootstrap_with_a_pre_shared_key),
-    case!("1.1-int-2", "The same with certificates", ets_1_1_int_2_bootstrap_with_certificates),
+    case!(
+        "1.1-int-2",
+        "The same with certificates, up to Finish; registering by one is 402",
+        ets_1_1_int_2_bootstrap_with_certificates
+    ),
     case!("1.1-int-3", "An account from a smartcard", ets_1_1_int_3_account_from_a_smartcard),
     case!("1.1-int-4", "Accounts are deleted and made anew", ets_1_1_int_4_bootstrap_delete),
     case!("1.1-int-5", "The server asks for it", ets_1_1_int_5_server_initiated_bootstrap),
