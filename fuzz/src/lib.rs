@@ -1,4 +1,6 @@
-//! What the targets of the content formats share: how an input is split, and what has to hold for each format.
+//! What targets share: how an input is split, and what has to hold for each content format.
+
+pub mod choices;
 
 use lwm2mqtt::model::object::{NoTypes, ResourceShape, ResourceTypes};
 use lwm2mqtt::model::path::Path;

@@ -1,6 +1,7 @@
 //! What an input chooses from: words of devices and of the cloud, good and bad.
 
 use lwm2mqtt::protocol::coap::message::Code;
+use lwm2mqtt_fuzz::choices::Choices;
 
 pub(crate) const OBJECTS: [&str; 6] = [
     "</3/0>,</25/0>,</25/1>,</3303/0>",
@@ -87,30 +88,8 @@ pub(crate) const BODIES: [&str; 20] = [
     r#"{"device":"e0"}"#,
 ];
 
-/// What is left of the input. At its end every choice is 0.
-pub(crate) struct Choices<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Choices<'a> {
-    pub(crate) fn byte(&mut self) -> u8 {
-        let Some((&first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        first
-    }
-
-    pub(crate) fn of<T: Copy>(&mut self, candidates: &[T]) -> T {
-        candidates[usize::from(self.byte()) % candidates.len()]
-    }
-
-    pub(crate) fn bytes(&mut self) -> &'a [u8] {
-        let length = usize::from(self.byte()).min(self.0.len());
-        let (taken, rest) = self.0.split_at(length);
-        self.0 = rest;
-        taken
-    }
-
-    /// A payload of the table, or one of the input itself.
-    pub(crate) fn payload(&mut self) -> Vec<u8> {
-        let choice = usize::from(self.byte());
-        PAYLOADS.get(choice % (PAYLOADS.len() + 2)).map_or_else(|| self.bytes().to_vec(), |payload| payload.to_vec())
-    }
+/// A payload of the table, or one of the input itself.
+pub(crate) fn payload(choices: &mut Choices<'_>) -> Vec<u8> {
+    let choice = usize::from(choices.byte());
+    PAYLOADS.get(choice % (PAYLOADS.len() + 2)).map_or_else(|| choices.bytes().to_vec(), |payload| payload.to_vec())
 }

@@ -30,8 +30,9 @@ use lwm2mqtt::protocol::dtls::record::split_first;
 use lwm2mqtt::simulator::dtls::client::DtlsClient;
 use lwm2mqtt::simulator::dtls::handshakes::SimulatedHandshakes;
 use lwm2mqtt::simulator::store::SimulatedStore;
+use lwm2mqtt_fuzz::choices::Choices;
 
-use choices::{BINDINGS, BODIES, CODES, Choices, FORMATS, LIFETIMES, OBJECTS, TOPICS, VERSIONS};
+use choices::{BINDINGS, BODIES, CODES, FORMATS, LIFETIMES, OBJECTS, TOPICS, VERSIONS, payload};
 use sessions::{client, credential, secure_peer};
 
 /// Steps taken of one input.
@@ -438,7 +439,7 @@ impl Host {
         if block >= 0x80 {
             message.push_uint(OptionNumber::BLOCK1, u32::from(block & 0x7f));
         }
-        message.payload = choices.payload();
+        message.payload = payload(choices);
         self.datagram(from, &message);
     }
 
@@ -471,7 +472,7 @@ impl Host {
         if how & 0x80 != 0 {
             message.push_uint(OptionNumber::BLOCK1, u32::from(choices.byte()));
         }
-        message.payload = choices.payload();
+        message.payload = payload(choices);
         self.datagram(peer, &message);
     }
 

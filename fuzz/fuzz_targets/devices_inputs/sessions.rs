@@ -12,8 +12,8 @@ use lwm2mqtt::protocol::dtls::keys::SessionKeys;
 use lwm2mqtt::protocol::dtls::suite::Suite;
 use lwm2mqtt::simulator::dtls::client::{DtlsClient, DtlsScript};
 
-use super::choices::Choices;
 use super::{CLIENTS, DTLS, Host, MAX_REPEATS, MAX_TOLD};
+use lwm2mqtt_fuzz::choices::Choices;
 
 /// The key of a device on DTLS.
 pub(crate) fn key_of(number: u8) -> [u8; 16] {
