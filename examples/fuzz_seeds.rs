@@ -92,6 +92,8 @@ fn write_all(folder: &Path) -> Outcome<()> {
     targets.push(("registration", registrations(&vectors)?));
     targets.push(("mapping_file", mapping_files(project)?));
     targets.push(("devices_inputs", stories()));
+    targets.push(("bootstrap_inputs", bootstrap_stories()));
+    targets.push(("bootstrap_json", bootstrap_json()));
     for (target, seeds) in targets {
         if seeds.is_empty() {
             return Err(format!("there is no seed for {target}; were the kinds of vectors renamed?").into());
@@ -420,4 +422,122 @@ fn secure_stories() -> Vec<Vec<u8>> {
     }
     stories.push([&*fleet, &step::pass(7), &settle, POWER_CUT, CONNECT, &fleet].concat());
     stories
+}
+
+/// Steps of the target `bootstrap_inputs`: the numbers are those of its match and the places in its tables.
+fn bootstrap_stories() -> Vec<Vec<u8>> {
+    const ACCOUNTS: u8 = 10;
+    const ENTRIES: u8 = 10;
+    const PAYLOADS: u8 = 11;
+    const PREFERRED: u8 = 7;
+    const COMMIT: &[u8] = &[11];
+    const MADE: &[u8] = &[15, 0, 11];
+    const APPROVE: &[u8] = &[13, 0x49, 0, 11];
+    const SESSIONS: &[u8] = &[13, 15, 0];
+    const STORE_FAILS_OR_WORKS: &[u8] = &[19, 1];
+    const POWER_CUT: &[u8] = &[19, 0];
+    const COMMANDED: &[u8] = &[18, 0, 11];
+    let account = |name: u8, account: u8| vec![13, 0, name, account, 0, 11];
+    let entry = |entry: u8| vec![13, 2, 0, entry, 0, 11];
+    let begin = |id: u8, preferred: u8| vec![1, 0, id, id, preferred, 11];
+    // Discover and Read find a row of the payloads.
+    let obey = |found: u8| vec![8, 15, found, 6, 6, 11];
+    let later = |secs: u8| vec![10, secs, 0];
+    let mut stories = Vec::new();
+    for with in 0..ENTRIES {
+        for preferred in 0..PREFERRED {
+            let accounts = [account(0, (with + preferred) % ACCOUNTS), account(1, preferred)].concat();
+            let session = [begin(1, preferred), MADE.to_vec(), obey(preferred), MADE.to_vec(), obey(6)].concat();
+            let again = [begin(2, preferred), MADE.to_vec(), obey(1), later(5)].concat();
+            let told = [&[0], &*accounts, &*entry(with), &*session, SESSIONS].concat();
+            stories.push([&*told, POWER_CUT, &*again, SESSIONS].concat());
+            let pack = vec![3, 0, 9, 9, 0x40, preferred, 11, 15, 0, 11, 3, 0, 10, 9, 0x40, 0x16];
+            stories.push([&[0], &*accounts, &*entry(with), &*pack, MADE, &*pack].concat());
+        }
+        for found in 0..PAYLOADS {
+            let held = [&[1], &*begin(3, 1), APPROVE, MADE, &*obey(found)].concat();
+            stories.push([&*held, &*later(7), &*entry(with), STORE_FAILS_OR_WORKS, &*begin(4, found)].concat());
+        }
+        let registered = [17, 0, 20, 20, 0, 11];
+        let unasked = [&[0], &*entry(with), &registered, COMMANDED, MADE, &*obey(0), MADE, &*obey(6), SESSIONS];
+        stories.push([&*unasked.concat(), STORE_FAILS_OR_WORKS, &*begin(5, 3), COMMIT, &*later(5)].concat());
+        // A reset, an empty acknowledgement, a separate answer, a wrong token, and silence.
+        for answer in [&[4, 0, 15][..], &[4, 0, 14], &[4, 0, 2, 9, 0], &[4, 0, 12, 5, 0], &[10, 5, 0]] {
+            let session = [&*begin(6, 1), MADE, answer, &*obey(1), answer, &*later(7)].concat();
+            stories.push([&[0], &*entry(with), &*session].concat());
+        }
+    }
+    stories
+}
+
+/// Accounts, entries, and what neighbours have.
+fn bootstrap_json() -> Vec<Vec<u8>> {
+    let (public, private, certificate) = ("300530000301 01", "3008020100300004 0109", "300a30030201013000030101");
+    let secure = serde_json::json!([
+        { "security_mode": "psk", "psk_identity": "{endpoint}", "psk_key": "00112233445566778899aabbccddeeff" },
+        { "security_mode": "psk", "psk_key": { "random": 32 }, "type": "bootstrap", "client_hold_off_time": 1 },
+        {
+            "uri": "coaps://[2001:db8::1]:5684", "security_mode": "rpk", "client_public_key": public,
+            "client_private_key": private, "server_public_key": public,
+        },
+        {
+            "uri": "coaps+tcp://{serial}.example", "security_mode": "x509", "client_certificate": certificate,
+            "client_private_key": private, "server_certificate": certificate, "certificate_usage": 3,
+            "matching_type": 1, "sni": "dm.example",
+        },
+        {
+            "uri": "coap://dm.example", "ssid": 7, "lifetime": 60, "binding": "UQS", "sms_number": "+44 1",
+            "sms_security_mode": 2, "sms_binding_key_parameters": "010203040506",
+            "sms_binding_secret_key": "000102030405060708090a0b0c0d0e0f", "apn_link": "11:0", "trigger": true,
+            "preferred_transport": "U", "mute_send": false, "default_min_period": 1, "default_max_period": 9,
+            "registration_priority": 1, "registration_failure_block": true, "communication_retry_count": 3,
+        },
+        {
+            "uri": "coap://dm.example", "provision": {
+                "type": "thingsboard", "url": "https://tb.example", "user": "u", "password": "pass word 1", "domain": "d",
+            },
+        },
+    ]);
+    let entry = serde_json::json!({
+        "servers": ["management-psk", secure[0]],
+        "writes": { "/3/0/15": "UTC", "/5/0": { "1": "coap://a" }, "/21/0/0": "78", "/2/0/2": { "0": 1 }, "/9/0/1/2": 1.5 },
+        "deletes": ["/0", "/1", "/3/0/1/2"], "acls": [{ "object": 3, "instance": 0, "owner": 1, "acl": { "0": 1, "7": 31 } }],
+        "format": "senml-cbor", "write_by": "object", "order": [5, 1, 0], "verify": true,
+    });
+    let leshan = serde_json::json!({
+        "toDelete": ["/0"], "contentFormat": "TLV", "autoIdForSecurityObject": true,
+        "servers": { "0": { "shortId": 1, "lifetime": 60, "binding": "UQ", "apnLink": 0, "trigger": true } },
+        "security": {
+            "0": { "bootstrapServer": true, "securityMode": "NO_SEC", "uri": "coap://bs" },
+            "1": {
+                "uri": "coaps://dm.example", "securityMode": "PSK", "serverId": 1, "publicKeyOrId": [112, -1],
+                "secretKey": [1, 2, -3], "cipherSuite": [], "matchingType": "SHA256", "certificateUsage": 3,
+            },
+        },
+        "acls": { "0": { "objectId": 3, "objectInstanceId": 0, "acls": { "1": 31 }, "AccessControlOwner": 1 } },
+        "oscore": { "0": { "oscoreMasterSecret": [1], "oscoreSenderId": [2], "oscoreAeadAlgorithm": 10 } },
+    });
+    let bs_server = serde_json::json!([{
+        "serverURI": "coaps://a:5684", "securityMode": 0, "pubKeyId": "n", "secretKey": { "type": "Buffer", "data": [1, 2] },
+        "shortServerId": 5, "lifetime": 60, "binding": "US", "lwm2mServerSmsNum": "+49", "notificationStoring": false,
+    }]);
+    let profile = serde_json::json!({ "name": "Water meter", "transportConfiguration": { "bootstrap": [
+        { "securityMode": "PSK", "host": "tb.example", "port": 5686, "shortServerId": 1, "lifetime": 60 },
+        { "securityMode": "NO_SEC", "host": "tb.example", "port": 5687, "bootstrapServerIs": true },
+    ] } });
+    let credentials = serde_json::json!({ "client": { "endpoint": "urn:imei:1" }, "bootstrap": {
+        "lwm2mServer": { "securityMode": "PSK", "clientPublicKeyOrId": "id", "clientSecretKey": "00112233" },
+        "bootstrapServer": { "securityMode": "NO_SEC" },
+    } });
+    let accounts = secure.as_array().cloned().unwrap_or_default();
+    let neighbours = [
+        serde_json::json!({ "e": leshan }),
+        leshan,
+        serde_json::json!({ "e": bs_server }),
+        bs_server,
+        serde_json::json!([profile, credentials]),
+        profile,
+    ];
+    let all = accounts.into_iter().chain([entry]).chain(neighbours);
+    all.map(|value| value.to_string().into_bytes()).collect()
 }
