@@ -202,6 +202,28 @@ fn the_oldest_that_waits_for_approval_gives_way() {
     assert_eq!(items.len(), MAX_WAITING);
     assert!(items.iter().all(|item| item["endpoint"] != "dev-0"));
     assert_eq!(gateway.count(Occurrence::BoundReached("max_bootstrap_waiting")), 1);
+    assert_eq!(gateway.gauges().bootstrap_sessions, MAX_WAITING, "its session went with it");
+    let told = gateway.bodies("bridge/event").into_iter().filter(|event| event["event"] == "join_requested").count();
+    assert_eq!(told, 1, "in the same second");
+}
+
+#[test]
+fn devices_that_are_turned_away_push_no_other_session_out_of_the_log() {
+    let mut gateway = bootstrap_gateway(UnknownBootstrap::Refuse);
+    put_device(&mut gateway, "dev", &json!({ "servers": ["management-nosec"] }));
+    begin(&mut gateway, peer(1), "ep=dev");
+    gateway.pass(IDLE_TIME);
+    gateway.sent.clear();
+    for number in 0..1_200 {
+        let reply = gateway.ask(one_of_many(number), &request(Code::POST, 1, &format!("bs?ep=stranger-{number}")));
+        assert_eq!(reply.code, Code::BAD_REQUEST);
+    }
+    let query = BootstrapQuery::Sessions { endpoint: None, after: None, limit: 1_000 };
+    let items = gateway.query(Query::Bootstrap(query))["items"].clone();
+    let of = |name: &str| items.as_array().unwrap().iter().filter(|item| item["outcome"] == name).count();
+    assert_eq!((of("failed"), of("refused")), (1, 100), "{}", items.as_array().unwrap().len());
+    let told = gateway.bodies("bridge/event").into_iter().filter(|event| event["event"] == "refused").count();
+    assert_eq!(told, 1, "in the same second");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::model::bootstrap::EntryName;
 use crate::model::command::{CommandError, ErrorKind};
 use crate::model::endpoint::Endpoint;
 use crate::model::event::EventKind;
-use crate::model::time::WallTime;
+use crate::model::time::{Instant, WallTime};
 use crate::northbound::bootstrap_json::parse_entry;
 
 /// How long the first write is held: less than clients wait for Finish.
@@ -30,6 +30,9 @@ pub const APPROVAL_TIME: Duration = Duration::from_secs(240);
 
 /// Devices that wait, those among them that do not ask now; the oldest go.
 pub const MAX_WAITING: usize = 1_000;
+
+/// Least time between two events.
+const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One device that waits.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ struct Waiting {
 pub(super) struct Approvals {
     /// The latest last.
     waiting: VecDeque<Waiting>,
+    /// When somebody was told last.
+    told_at: Option<Instant>,
 }
 
 impl BootstrapServer {
@@ -78,8 +83,11 @@ impl BootstrapServer {
             Waiting { address, identity, last: wall, count: known.count + 1, session, ..known }
         } else {
             if self.approvals.waiting.len() >= MAX_WAITING {
-                self.approvals.waiting.pop_front();
+                let oldest = self.approvals.waiting.pop_front();
                 services.count(Occurrence::BoundReached("max_bootstrap_waiting"));
+                if let Some(number) = oldest.and_then(|oldest| oldest.session) {
+                    self.fail(services, number, "more devices wait for approval than may");
+                }
             }
             let endpoint = endpoint.clone();
             Waiting { endpoint, address, identity, first: wall, last: wall, count: 1, session }
@@ -90,7 +98,12 @@ impl BootstrapServer {
             APPROVAL_TIME.as_secs()
         );
         self.approvals.waiting.push_back(waiting);
-        services.event(EventKind::JoinRequested, Some(endpoint), None, reason);
+        // Whoever invents names must not fill the spools: the list tells all of them, events only some.
+        let told = self.approvals.told_at.is_some_and(|at| services.now.saturating_since(at) < EVENT_INTERVAL);
+        if !told {
+            self.approvals.told_at = Some(services.now);
+            services.event(EventKind::JoinRequested, Some(endpoint), None, reason);
+        }
     }
 
     /// Nobody said yes in time.

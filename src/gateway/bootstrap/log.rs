@@ -10,6 +10,9 @@ use crate::model::time::{Instant, WallTime};
 /// Sessions that are remembered; the oldest go.
 pub(super) const MAX_LOGS: usize = 1_000;
 
+/// Devices that were turned away and are remembered apart, so that they push nothing else out.
+pub(super) const MAX_REFUSED_LOGS: usize = 100;
+
 /// Steps of one session that are remembered; further ones are counted.
 pub(super) const MAX_STEPS: usize = 128;
 
@@ -168,19 +171,27 @@ impl SessionLog {
 pub(super) struct PastSessions {
     /// The latest last.
     logs: VecDeque<SessionLog>,
+    /// Of devices that were turned away; the latest last.
+    refused: VecDeque<SessionLog>,
 }
 
 impl PastSessions {
     /// Remembers a session that is over.
     pub(super) fn keep(&mut self, log: SessionLog) {
-        if self.logs.len() >= MAX_LOGS {
-            self.logs.pop_front();
+        let (logs, most) = match log.state {
+            SessionState::Refused => (&mut self.refused, MAX_REFUSED_LOGS),
+            _ => (&mut self.logs, MAX_LOGS),
+        };
+        if logs.len() >= most {
+            logs.pop_front();
         }
-        self.logs.push_back(log);
+        logs.push_back(log);
     }
 
     /// The latest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionLog> {
-        self.logs.iter().rev()
+        let mut all: Vec<&SessionLog> = self.logs.iter().chain(&self.refused).collect();
+        all.sort_by_key(|log| std::cmp::Reverse(log.ended_at));
+        all.into_iter()
     }
 }

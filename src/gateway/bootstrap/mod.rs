@@ -263,8 +263,11 @@ impl BootstrapServer {
             services.bootstrap_outcomes.push((session.endpoint.clone(), command, outcome));
         }
         if let Some(request) = &session.pack {
-            let answer =
-                Message::new(MessageType::Acknowledgement, Code::INTERNAL_SERVER_ERROR, request.id, request.token);
+            let (message_type, id) = match request.message_type {
+                MessageType::Confirmable => (MessageType::Acknowledgement, request.id),
+                _ => (MessageType::NonConfirmable, session.next_message_id),
+            };
+            let answer = Message::new(message_type, Code::INTERNAL_SERVER_ERROR, id, request.token);
             let datagram = services.encode(session.peer, &answer);
             services.journal.when_durable(Held::Answer { peer: session.peer, message_id: request.id, datagram });
         }

@@ -25,8 +25,8 @@ use crate::instrumentation::occurrence::Occurrence;
 use crate::model::bootstrap::{AccountTransport, DeviceEntry};
 use crate::model::credential::Scope;
 use crate::model::endpoint::Endpoint;
-use crate::model::event::EventKind;
 use crate::protocol::coap::message::{Code, Message, MessageType};
+use crate::protocol::coap::option::OptionNumber;
 use crate::protocol::lwm2m::bootstrap::{BootstrapRequest, parse_request, version_of};
 
 /// Why a device gets nothing, and what it hears.
@@ -55,8 +55,7 @@ impl BootstrapServer {
         peer: Peer,
         request: &Message,
     ) {
-        let path = request.uri_path();
-        let begins = path == ["bs"] && request.code == Code::POST || path == ["bspack"] && request.code == Code::GET;
+        let begins = begins_session(request);
         if begins && (self.sessions.len() >= MAX_SESSIONS || !services.admits_registration(peer)) {
             if self.sessions.len() >= MAX_SESSIONS {
                 services.count(Occurrence::BoundReached("max_bootstrap_sessions"));
@@ -319,18 +318,20 @@ impl BootstrapServer {
             };
             services.outputs.push_back(Output::BootstrapNews(news));
         }
-        // A device that asks again and again must not push out what others did.
-        let again = self.past.iter().next().is_some_and(|last| last.endpoint == endpoint && last.reason == reason);
-        if again {
-            return;
-        }
-        services.event(EventKind::BootstrapFailed, Some(&endpoint), None, reason);
+        // That it was refused is told already, and not more often than once in a while.
         let mut session = open(services, peer, endpoint, &BootstrapRequest::default());
         session.log.state = SessionState::Refused;
         session.log.ended_at = Some(session.log.started_at);
         reason.clone_into(&mut session.log.reason);
         self.past.keep(session.log);
     }
+}
+
+/// Whether a request begins a session, rather than fetching another block of a pack.
+fn begins_session(request: &Message) -> bool {
+    let path = request.uri_path();
+    let later_block = request.block(OptionNumber::BLOCK2).ok().flatten().is_some_and(|block| block.number > 0);
+    (path == ["bs"] && request.code == Code::POST) || (path == ["bspack"] && request.code == Code::GET && !later_block)
 }
 
 /// A session of which nothing is done yet.
