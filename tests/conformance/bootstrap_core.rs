@@ -455,3 +455,20 @@ fn key_pairs_are_ordered_and_written_when_they_are_durable() {
     assert_eq!((value(&values, "/0/1/3"), value(&values, "/0/1/4")), (&json!("0102"), &json!("0607")));
     assert_eq!(value(&values, "/0/1/5"), "0304");
 }
+
+#[test]
+fn a_gateway_without_raw_public_key_writes_no_empty_one() {
+    let mut gateway = bootstrap_gateway(UnknownBootstrap::Refuse);
+    put_device(&mut gateway, "dev", &json!({ "servers": [{ "security_mode": "rpk" }], "deletes": [] }));
+    gateway.receive(peer(1), &request(Code::POST, 1, "bs?ep=dev"));
+    assert_eq!(gateway.next_sent().unwrap().code, Code::CHANGED);
+    let Some(Output::Bootstrap(BootstrapOrder::Make { order, .. })) = gateway.bootstrap_orders.pop() else { panic!() };
+    let pair = KeyPair { public: [1].as_slice().into(), private: SecretBytes::new(&[2]), subject: None };
+    let nothing: &[u8] = &[];
+    let made = Made { pairs: vec![pair], server_public_key: nothing.into(), server_certificate: [6].as_slice().into() };
+    gateway.input(Input::Bootstrap(BootstrapInput::Made { order, result: Ok(made) }));
+    let discover = gateway.next_sent().unwrap();
+    gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
+    assert!(gateway.sent.is_empty());
+    assert!(sessions(&mut gateway)[0]["reason"].as_str().unwrap().contains("no raw public key"));
+}

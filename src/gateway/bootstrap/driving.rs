@@ -1,6 +1,7 @@
 //! Leads a session from stage to stage.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::issued::{Issued, IssuedSecret, Wish};
 use super::log::SessionState;
@@ -147,8 +148,9 @@ impl BootstrapServer {
         }
         let Some(session) = self.sessions.get_mut(&number) else { return Ok(()) };
         if let Some(made) = made {
-            session.own.public_key = Some(made.server_public_key);
-            session.own.certificate = Some(made.server_certificate);
+            let there = |bytes: Arc<[u8]>| Some(bytes).filter(|bytes| !bytes.is_empty());
+            session.own.public_key = there(made.server_public_key);
+            session.own.certificate = there(made.server_certificate);
         }
         session.stage = Stage::Storing;
         services.journal.when_durable(Held::Bootstrap(number));
