@@ -264,15 +264,14 @@ fn a_key_is_durable_before_the_device_can_learn_it_and_is_given_again_until_it_w
     let mut keys = Vec::new();
     for _ in 0..2 {
         gateway.sent.clear();
+        let discover = begin(&mut gateway, peer(1), "ep=dev");
         gateway.store_holds = true;
-        gateway.receive(peer(1), &request(Code::POST, 1, "bs?ep=dev"));
-        assert_eq!(gateway.next_sent().unwrap().code, Code::CHANGED);
+        gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
         if keys.is_empty() {
-            assert!(gateway.sent.is_empty(), "nothing before the key is durable");
+            assert!(gateway.sent.is_empty(), "no write before the key is durable");
         }
         gateway.confirm();
-        let discover = gateway.next_sent().unwrap();
-        let write = next(&mut gateway, peer(1), &discover, Code::NOT_FOUND);
+        let write = gateway.next_sent().unwrap();
         let values = written(&write);
         assert_eq!(value(&values, "/0/1/3"), &json!(data_encoding::HEXLOWER.encode(b"dev")));
         assert_eq!(value(&values, "/0/1/0"), "coaps://192.0.2.1:5684");
@@ -430,8 +429,9 @@ fn key_pairs_are_ordered_and_written_when_they_are_durable() {
     let mut gateway = bootstrap_gateway(UnknownBootstrap::Refuse);
     let account = json!({ "type": "management", "security_mode": "x509" });
     put_device(&mut gateway, "dev", &json!({ "servers": [account], "deletes": [] }));
-    gateway.receive(peer(1), &request(Code::POST, 1, "bs?ep=dev"));
-    assert_eq!(gateway.next_sent().unwrap().code, Code::CHANGED);
+    let discover = begin(&mut gateway, peer(1), "ep=dev");
+    assert!(gateway.bootstrap_orders.is_empty(), "nothing is made for an address that nobody answers at");
+    gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
     assert!(gateway.sent.is_empty());
     let Some(Output::Bootstrap(BootstrapOrder::Make { order, wishes, .. })) = gateway.bootstrap_orders.pop() else {
         panic!("no order");
@@ -448,8 +448,7 @@ fn key_pairs_are_ordered_and_written_when_they_are_durable() {
         server_certificate: [6, 7].as_slice().into(),
     };
     gateway.input(Input::Bootstrap(BootstrapInput::Made { order, result: Ok(made) }));
-    let discover = gateway.next_sent().unwrap();
-    let write = next(&mut gateway, peer(1), &discover, Code::NOT_FOUND);
+    let write = gateway.next_sent().unwrap();
     let values = written(&write);
     assert_eq!(value(&values, "/0/1/2"), 2);
     assert_eq!((value(&values, "/0/1/3"), value(&values, "/0/1/4")), (&json!("0102"), &json!("0607")));
@@ -460,15 +459,13 @@ fn key_pairs_are_ordered_and_written_when_they_are_durable() {
 fn a_gateway_without_raw_public_key_writes_no_empty_one() {
     let mut gateway = bootstrap_gateway(UnknownBootstrap::Refuse);
     put_device(&mut gateway, "dev", &json!({ "servers": [{ "security_mode": "rpk" }], "deletes": [] }));
-    gateway.receive(peer(1), &request(Code::POST, 1, "bs?ep=dev"));
-    assert_eq!(gateway.next_sent().unwrap().code, Code::CHANGED);
+    let discover = begin(&mut gateway, peer(1), "ep=dev");
+    gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
     let Some(Output::Bootstrap(BootstrapOrder::Make { order, .. })) = gateway.bootstrap_orders.pop() else { panic!() };
     let pair = KeyPair { public: [1].as_slice().into(), private: SecretBytes::new(&[2]), subject: None };
     let nothing: &[u8] = &[];
     let made = Made { pairs: vec![pair], server_public_key: nothing.into(), server_certificate: [6].as_slice().into() };
     gateway.input(Input::Bootstrap(BootstrapInput::Made { order, result: Ok(made) }));
-    let discover = gateway.next_sent().unwrap();
-    gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
     assert!(gateway.sent.is_empty());
     assert!(sessions(&mut gateway)[0]["reason"].as_str().unwrap().contains("no raw public key"));
 }

@@ -35,16 +35,16 @@ fn while_nothing_can_be_written_no_device_learns_a_key() {
     let mut gateway = bootstrap_gateway(UnknownBootstrap::Refuse);
     put_device(&mut gateway, "dev", &json!({ "servers": ["management-psk"] }));
     gateway.input(Input::StoreHealth { failure: Some("disk full".to_owned()) });
-    let reply = gateway.ask(peer(1), &request(Code::POST, 1, "bs?ep=dev"));
-    assert_eq!(reply.code, Code::CHANGED);
+    let discover = begin(&mut gateway, peer(1), "ep=dev");
+    gateway.receive(peer(1), &answer(&discover, Code::NOT_FOUND));
     assert!(gateway.sent.is_empty());
     assert!(sessions(&mut gateway)[0]["reason"].as_str().unwrap().contains("store"));
     // The store breaks between the key and the first request.
     gateway.input(Input::StoreHealth { failure: None });
     put_device(&mut gateway, "other", &json!({ "servers": ["management-psk"] }));
     gateway.store_holds = true;
-    gateway.receive(peer(2), &request(Code::POST, 1, "bs?ep=other"));
-    assert_eq!(gateway.next_sent().unwrap().code, Code::CHANGED);
+    let discover = begin(&mut gateway, peer(2), "ep=other");
+    gateway.receive(peer(2), &answer(&discover, Code::NOT_FOUND));
     gateway.input(Input::StoreHealth { failure: Some("disk full".to_owned()) });
     assert!(gateway.sent.is_empty(), "{:?}", gateway.sent);
     // And it works again.

@@ -8,7 +8,7 @@ use super::log::SessionState;
 use super::news::News;
 use super::orders::{BootstrapInput, BootstrapOrder, KeyWish, Made, OrderId};
 use super::plan::{Ingredients, plan};
-use super::session::{Discovery, Session, Stage, Task};
+use super::session::{Discovery, Prepared, Session, Stage, Task};
 use super::{BootstrapServer, IDLE_TIME};
 use crate::gateway::devices::Devices;
 use crate::gateway::services::{Held, Services};
@@ -61,7 +61,6 @@ impl BootstrapServer {
     pub(super) fn advance(&mut self, services: &mut Services, devices: &mut Devices, number: u64) {
         let Some(session) = self.sessions.get(&number) else { return };
         let outcome = match session.stage {
-            Stage::Making => self.make(services, number),
             Stage::Steps if session.active.is_none() => self.next_task(services, devices, number),
             _ => Ok(()),
         };
@@ -169,8 +168,12 @@ impl BootstrapServer {
                 self.give_pack(services, devices, number);
                 return;
             }
-            Stage::Storing if session.pack.is_some() => {}
-            Stage::Storing => session.tasks = VecDeque::from([Task::Discover]),
+            Stage::Storing => {
+                session.prepared = Prepared::Made;
+                if let (None, Some(entry)) = (&session.pack, session.entry.clone()) {
+                    session.tasks = deletes(&entry, &session.discovery);
+                }
+            }
             Stage::Confirming => session.tasks = VecDeque::from([Task::Finish]),
             _ => return,
         }
@@ -215,21 +218,25 @@ impl BootstrapServer {
             if let Some(task) = session.tasks.pop_front() {
                 return self.send(services, number, task);
             }
-            if session.planned {
-                return self.tell_others(services, devices, number);
+            match session.prepared {
+                Prepared::Nothing => {
+                    session.stage = Stage::Making;
+                    return self.make(services, number);
+                }
+                Prepared::Made => {
+                    self.make_plan(services, devices, number)?;
+                    self.packed(number);
+                }
+                Prepared::Planned => return self.tell_others(services, devices, number),
             }
-            self.make_plan(services, devices, number)?;
-            self.packed(number);
         }
     }
 
-    /// The deletes of the entry; the rest follows when the device has answered them.
+    /// The device answered Discover, or does not know it.
     pub(super) fn discovered(&mut self, number: u64) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
         session.version = version_of(session.discovery.found(), session.preferred);
         session.log.version = session.version.map(|version| version.to_string());
-        let Some(entry) = session.entry.clone() else { return };
-        session.tasks = deletes(&entry, &session.discovery);
     }
 
     /// A delete was carried out.
@@ -268,7 +275,7 @@ impl BootstrapServer {
             session.tasks.push_back(Task::Read(2));
         }
         session.plan = made;
-        session.planned = true;
+        session.prepared = Prepared::Planned;
         Ok(())
     }
 
@@ -279,7 +286,7 @@ impl BootstrapServer {
             return Err(why.to_owned());
         }
         let Some(entry) = session.entry.clone() else { return Err(why.to_owned()) };
-        session.planned = false;
+        session.prepared = Prepared::Made;
         session.tasks = deletes(&entry, &session.discovery);
         session.log.begin("repair", "", services.wall(), services.now);
         session.log.end(services.now, None, why);

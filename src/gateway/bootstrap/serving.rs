@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::log::{SessionLog, SessionState};
 use super::news::{News, SessionNews};
 use super::plan::{OwnServer, Plan};
-use super::session::{Discovery, Session, Stage};
+use super::session::{Discovery, Prepared, Session, Stage, Task};
 use super::{BootstrapServer, MAX_SESSIONS, new_id};
 use crate::gateway::configuration::{Configuration, UnknownBootstrap};
 use crate::gateway::credentials::PlainAccess;
@@ -198,7 +198,9 @@ impl BootstrapServer {
         session.log.state = SessionState::Running;
         session.accounts = accounts;
         session.entry = Some(entry);
-        session.stage = Stage::Making;
+        // Whoever asks for a pack is asked nothing.
+        session.tasks = session.pack.is_none().then_some(Task::Discover).into_iter().collect();
+        session.stage = Stage::Steps;
         session.heard_at = services.now;
         Ok(())
     }
@@ -356,13 +358,13 @@ pub(super) fn open(services: &mut Services, peer: Peer, endpoint: Endpoint, requ
         peer,
         entry: None,
         accounts: Vec::new(),
-        stage: Stage::Making,
+        stage: Stage::Steps,
         own: own_server(&services.configuration, peer),
         preferred: request.preferred,
         refused_formats: Vec::new(),
         discovery: Discovery::Nothing,
         version: version_of(None, request.preferred),
-        planned: false,
+        prepared: Prepared::Nothing,
         plan: Plan::default(),
         tasks: std::collections::VecDeque::new(),
         active: None,

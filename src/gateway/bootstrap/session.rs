@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!            ┌─ Approval ─┐
-//! request ───┴────────────┴─▶ Making ─▶ Storing ─▶ Asking ─▶ Steps ─▶ Telling ─▶ Finishing ─▶ over
-//!                              keys     durable    Discover  Delete,   others      │
-//!                                                      ▲     Write,   know it      │ 4.06, once
-//!                                                      └──── Read ◀────────────────┘
+//! request ───┴────────────┴─▶ Steps ───▶ Making ─▶ Storing ─▶ Steps ──▶ Telling ─▶ Confirming ─▶ Steps ──▶ over
+//!                             Discover    keys     durable    Delete,    others     durable      Finish
+//!                                                       ▲     Write,     know it                   │
+//!                                                       │     Read                                 │ 4.06, once
+//!                                                       └──────────────────────────────────────────┘
+//!
+//! Discover comes before the keys: for an address that nobody answers at nothing is made, and nothing kept.
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -93,6 +96,17 @@ pub(super) struct Active {
     pub(super) receiving: Option<Receiving>,
 }
 
+/// How far it is known what a session writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prepared {
+    /// Nothing is made.
+    Nothing,
+    /// What has to be made is there and durable; what is to be deleted stands among the tasks.
+    Made,
+    /// What is written stands among the tasks.
+    Planned,
+}
+
 /// What a device told of itself.
 #[derive(Debug)]
 pub(super) enum Discovery {
@@ -132,8 +146,8 @@ pub(super) struct Session {
     pub(super) discovery: Discovery,
     /// Its version, as far as it is known.
     pub(super) version: Option<Version>,
-    /// Whether the entry's deletes are done.
-    pub(super) planned: bool,
+    /// How far it is known what is written.
+    pub(super) prepared: Prepared,
     pub(super) plan: Plan,
     pub(super) tasks: VecDeque<Task>,
     pub(super) active: Option<Active>,

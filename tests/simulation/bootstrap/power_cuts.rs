@@ -78,7 +78,11 @@ fn triggered(seed: u64, bootstrap: BootstrapScript) -> (World, SocketAddr, (Vec<
     // The key was used, so that the next one is another.
     world.run_for(Duration::from_secs(5));
     world.downlink("lwm2m/dev/command", r#"{"id":"b","operation":"bootstrap"}"#);
-    let begins = |world: &World| world.devices[&device].is_being_bootstrapped();
+    // Its power may go with the first request, sooner than anybody looks.
+    let begins = |world: &World| {
+        let went = events_of(world, device).any(|event| *event == DeviceEvent::PowerLost);
+        went || world.devices[&device].is_being_bootstrapped()
+    };
     assert!(runs_until(&mut world, Duration::from_secs(10), begins));
     (world, device, first)
 }
