@@ -82,6 +82,8 @@ fn a_device_that_takes_discover_and_never_answers_it_is_written_to_all_the_same(
     let delete = gateway.next_sent().unwrap();
     assert_eq!(shape(&delete), "DELETE /");
     assert_eq!(shape(&next(&mut gateway, peer(1), &delete, Code::DELETED)), "PUT /0/1");
+    let discover = begin(&mut gateway, peer(2), "ep=dev");
+    assert_eq!(shape(&next(&mut gateway, peer(2), &discover, Code::INTERNAL_SERVER_ERROR)), "DELETE /");
 }
 
 #[test]

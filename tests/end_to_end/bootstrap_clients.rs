@@ -189,7 +189,7 @@ fn coap_node_bootstraps_and_registers_over_udp() {
     let broker = Mosquitto::start();
     let gateway = start(&broker, "refuse");
     put(&gateway, "/api/v1/bootstrap/servers/site", &json!({ "security_mode": "nosec" }));
-    // It ends at a Delete of an object, and never answers that of an instance.
+    // It ends at a Delete of an object, and never answers that of an instance; as it fails at Discover, it gets neither.
     put(&gateway, "/api/v1/bootstrap/devices/node-1", &json!({ "servers": ["site"] }));
     let mut device = DeviceClient::bootstrap(Library::CoapNode, gateway.bootstrap_addresses().0, "node-1");
     device.expect("bootstrapped", |_| true);

@@ -327,6 +327,10 @@ impl BootstrapServer {
                 Ok(())
             }
             Task::Discover => {
+                // Some say so instead of a reset, some beside it.
+                if code.class() == 5 {
+                    session.discovery = Discovery::Basic;
+                }
                 self.unsupported(number, &task);
                 Ok(())
             }

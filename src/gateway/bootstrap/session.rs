@@ -114,7 +114,8 @@ pub(super) enum Discovery {
     Found(Found),
     /// Nothing.
     Nothing,
-    /// It rejected the question as something that it has never heard of: it knows no more than version 1.0 demands.
+    /// It failed at the question, or rejected it as something that it has never heard of: it knows no more than version
+    /// 1.0 demands.
     Basic,
 }
 
