@@ -476,6 +476,12 @@ impl Core {
 
     /// What came for the bootstrap server, and what it did to commands and credentials.
     fn follow_bootstrap(&mut self) {
+        while self.services.awaits_bootstrap() {
+            self.follow_bootstrap_once();
+        }
+    }
+
+    fn follow_bootstrap_once(&mut self) {
         while let Some(inbound) = self.services.bootstrap_inbox.pop_front() {
             self.bootstrap.receive(&mut self.services, &mut self.devices, inbound);
         }

@@ -20,6 +20,7 @@ use super::sessions::resuming::Tickets;
 use super::store::StoreWrite;
 use super::streams::{Address, Streams, address_of};
 use super::trace::Traces;
+use super::transfer::{Room, Sending};
 use super::vocabulary::{
     Answer, Authenticated, ConnectionId, Output, Peer, ReceiptId, RequestId, SinkIndex, StreamOrder,
 };
@@ -35,6 +36,7 @@ use crate::model::time::{Instant, WallTime};
 use crate::northbound::layout::native;
 use crate::protocol::coap;
 use crate::protocol::coap::block::Block;
+use crate::protocol::coap::exchange::{Exchange, TransmissionParameters};
 
 /// Least time between two `refused` events: a scan of the network must not fill the spools.
 const REFUSED_EVENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -209,6 +211,42 @@ impl Services {
         }
         let exponent = Block::MAX_SIZE_EXPONENT;
         (Block { number: 0, more: true, size_exponent: exponent }.size(), Some(exponent))
+    }
+
+    /// The body of a request in pieces, if it is too long for one message to a peer.
+    pub(super) fn sending_for(&self, peer: Peer, body: &[u8]) -> Option<Sending> {
+        let (whole, exponent) = self.body_capacity(peer);
+        exponent.filter(|_| body.len() > whole).map(|size_exponent| Sending::new(body, size_exponent))
+    }
+
+    /// How much may arrive in pieces, where so many bytes of others have.
+    pub(super) fn room_beside(&self, taken_bytes: usize) -> Room {
+        let limits = &self.configuration.limits;
+        Room {
+            max_transfer_bytes: limits.max_transfer_bytes,
+            max_transfers_bytes: limits.max_transfers_bytes,
+            taken_bytes,
+        }
+    }
+
+    /// The exchange that a request begins, and the bytes to transmit.
+    pub(super) fn begin_exchange(
+        &mut self,
+        peer: Peer,
+        request: &coap::message::Message,
+        parameters: TransmissionParameters,
+        give_up_at: Option<Instant>,
+    ) -> (Exchange, Vec<u8>) {
+        let datagram = self.encode(peer, request);
+        let over_stream = self.is_stream(peer);
+        let repeated = if over_stream { Vec::new() } else { datagram.clone() };
+        let (id, token) = (request.id, request.token);
+        let mut exchange = Exchange::start(self.now, repeated, id, token, parameters, give_up_at, &mut self.random);
+        if over_stream {
+            // The transport repeats what is lost; there is only the answer to wait for.
+            exchange.acknowledge(self.now);
+        }
+        (exchange, datagram)
     }
 
     /// Whether a body can go to a peer at all.

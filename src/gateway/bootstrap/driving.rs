@@ -18,7 +18,6 @@ use crate::model::bootstrap::{DeviceEntry, Security, ServerAccount, ServerKind, 
 use crate::model::command::Outcome;
 use crate::model::credential::{Scope, SecretBytes};
 use crate::model::event::EventKind;
-use crate::model::object::DeviceModel;
 use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::model::version::Version;
@@ -254,8 +253,7 @@ impl BootstrapServer {
         let endpoint = session.endpoint.as_str();
         let values = TemplateValues { endpoint, name: name.unwrap_or(endpoint), host: session.own.host.as_deref() };
         let nothing = Issued::default();
-        let objects = BTreeMap::new();
-        let types = DeviceModel { model: &services.model, objects: &objects, enabler: session.version };
+        let types = session.types(&services.model);
         let made = plan(&Ingredients {
             entry: &entry,
             accounts: &session.accounts,

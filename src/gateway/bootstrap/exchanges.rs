@@ -7,16 +7,15 @@ use super::BootstrapServer;
 use super::news::News;
 use super::session::{Active, Discovery, Session, Task};
 use crate::gateway::devices::Devices;
-use crate::gateway::devices::answers::Seen;
 use crate::gateway::dispatch::attempt::Request;
 use crate::gateway::services::Services;
-use crate::gateway::transfer::{self, Receiving, Room, Sending, Step, TransferError};
+use crate::gateway::transfer::{self, Receiving, Sending, Step, TransferError};
 use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::object::DeviceModel;
 use crate::model::path::Path;
 use crate::model::value::Value;
-use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters, free_message_id};
+use crate::protocol::coap::exchange::{Elapsed, TransmissionParameters, free_message_id};
 use crate::protocol::coap::message::{Code, Message, MessageType, Token};
 use crate::protocol::content::{self, ContentFormat, DecodeContext};
 use crate::protocol::lwm2m::bootstrap::parse_found;
@@ -34,10 +33,7 @@ impl BootstrapServer {
         let request = request_of(session, &task, services)?;
         session.log.begin(task.word(), task.path(), services.wall(), services.now);
         super::tell(services, session, News::Sent { operation: task.word(), path: task.path() });
-        let (whole, exponent) = services.body_capacity(session.peer);
-        let sending = exponent
-            .filter(|_| request.payload.len() > whole)
-            .map(|size_exponent| Sending::new(&request.payload, size_exponent));
+        let sending = services.sending_for(session.peer, &request.payload);
         self.transmit(services, number, task, request, sending, None);
         Ok(())
     }
@@ -59,19 +55,13 @@ impl BootstrapServer {
         session.next_message_id = id.wrapping_add(1);
         let root = if task == Task::Finish { "/bs" } else { "" };
         let message = transfer::message_of(&request, root, id, token, sending.as_ref(), receiving.as_ref());
-        let datagram = services.encode(peer, &message);
-        let over_stream = services.is_stream(peer);
         let parameters = TransmissionParameters {
             ack_timeout: services.configuration.lwm2m.ack_timeout,
             max_retransmit: services.configuration.lwm2m.max_retransmit,
             response_timeout: RESPONSE_TIME,
         };
-        let repeated = if over_stream { Vec::new() } else { datagram.clone() };
-        let mut exchange = Exchange::start(services.now, repeated, id, token, parameters, None, &mut services.random);
-        if over_stream {
-            // The transport repeats what is lost; there is only the answer to wait for.
-            exchange.acknowledge(services.now);
-        }
+        let (exchange, datagram) = services.begin_exchange(peer, &message, parameters, None);
+        self.receiving_bytes += receiving.as_ref().map_or(0, Receiving::received_bytes);
         session.active = Some(Active { exchange, task, request, sending, receiving });
         self.outstanding.insert((peer.place(), id), number);
         self.tokens.insert(token, number);
@@ -93,6 +83,8 @@ impl BootstrapServer {
     pub(super) fn end_exchange(&mut self, number: u64) -> Option<Active> {
         let session = self.sessions.get_mut(&number)?;
         let active = session.active.take()?;
+        let received = active.receiving.as_ref().map_or(0, Receiving::received_bytes);
+        self.receiving_bytes = self.receiving_bytes.saturating_sub(received);
         self.outstanding.remove(&(session.peer.place(), active.exchange.message_id()));
         self.tokens.remove(&active.exchange.token());
         Some(active)
@@ -133,13 +125,8 @@ impl BootstrapServer {
             return;
         }
         // A device that takes a question and never answers it does not know it.
-        let outcome = match task {
-            Task::Discover | Task::Read(_) if acknowledged => {
-                self.unsupported(number, &task);
-                Ok(())
-            }
-            _ => Err(format!("the device did not answer the {} of {}", task.word(), shown(&task))),
-        };
+        let reason = format!("the device did not answer the {} of {}", task.word(), shown(&task));
+        let outcome = if acknowledged { self.not_done(number, &task, reason) } else { Err(reason) };
         self.go_on(services, devices, number, outcome);
     }
 
@@ -208,16 +195,8 @@ impl BootstrapServer {
             }
             return;
         }
-        match devices.answers.see(services.now, peer, message.id) {
-            Seen::New => {}
-            Seen::Pending => return services.count(Occurrence::DatagramDropped("duplicate_pending")),
-            Seen::Answered(answer) => {
-                services.count(Occurrence::DuplicateAnswered);
-                if !answer.is_empty() {
-                    services.transmit(peer, answer);
-                }
-                return;
-            }
+        if !devices.is_new(services, peer, message.id) {
+            return;
         }
         let Some(number) = number else {
             services.count(Occurrence::DatagramDropped("unknown_token"));
@@ -237,33 +216,18 @@ impl BootstrapServer {
         if active.task == Task::Discover {
             session.discovery = Discovery::Basic;
         }
-        let outcome = match active.task {
-            Task::Discover | Task::Read(_) => {
-                self.unsupported(number, &active.task);
-                Ok(())
-            }
-            task => Err(format!("the device rejected the {} of {} with a reset", task.word(), shown(&task))),
-        };
+        let task = active.task;
+        let reason = format!("the device rejected the {} of {} with a reset", task.word(), shown(&task));
+        let outcome = self.not_done(number, &task, reason);
         self.go_on(services, devices, number, outcome);
     }
 
     /// An answer came, or one piece of it.
     fn answered(&mut self, services: &mut Services, devices: &mut Devices, number: u64, message: Message) {
-        let taken_bytes = self
-            .sessions
-            .values()
-            .filter_map(|session| session.active.as_ref()?.receiving.as_ref())
-            .map(Receiving::received_bytes)
-            .sum();
         let Some(mut active) = self.end_exchange(number) else { return };
         let Some(session) = self.sessions.get_mut(&number) else { return };
         session.heard_at = services.now;
-        let limits = &services.configuration.limits;
-        let room = Room {
-            max_transfer_bytes: limits.max_transfer_bytes,
-            max_transfers_bytes: limits.max_transfers_bytes,
-            taken_bytes,
-        };
+        let room = services.room_beside(self.receiving_bytes);
         let over_stream = services.is_stream(session.peer);
         let receiving = active.receiving.take();
         match transfer::step(&active.request.payload, &mut active.sending, receiving, message, over_stream, room) {
@@ -285,13 +249,9 @@ impl BootstrapServer {
                     }
                 };
                 session.log.end(services.now, None, text.clone());
-                let outcome = match active.task {
-                    Task::Discover | Task::Read(_) => {
-                        self.unsupported(number, &active.task);
-                        Ok(())
-                    }
-                    task => Err(format!("{} of {}: {text}", task.word(), shown(&task))),
-                };
+                let task = active.task;
+                let reason = format!("{} of {}: {text}", task.word(), shown(&task));
+                let outcome = self.not_done(number, &task, reason);
                 self.go_on(services, devices, number, outcome);
             }
         }
@@ -331,7 +291,7 @@ impl BootstrapServer {
                 if code.class() == 5 {
                     session.discovery = Discovery::Basic;
                 }
-                self.unsupported(number, &task);
+                self.discovered(number);
                 Ok(())
             }
             Task::Delete { path, .. } if success || code == Code::NOT_FOUND => {
@@ -367,11 +327,14 @@ impl BootstrapServer {
         }
     }
 
-    /// The device does not do what it need not do.
-    fn unsupported(&mut self, number: u64, task: &Task) {
-        if *task == Task::Discover {
-            self.discovered(number);
+    /// The device did not do a task: a failure for that reason, unless it need not do it.
+    fn not_done(&mut self, number: u64, task: &Task, reason: String) -> Result<(), String> {
+        match task {
+            Task::Discover => self.discovered(number),
+            Task::Read(_) => {}
+            Task::Delete { .. } | Task::Write(_) | Task::Finish => return Err(reason),
         }
+        Ok(())
     }
 }
 
@@ -390,9 +353,7 @@ fn request_of(session: &Session, task: &Task, services: &Services) -> Result<Req
         Task::Finish => Request::new(Code::POST, Path::ROOT),
         Task::Write(write) => {
             let format = session.format().ok_or("the device takes no format that can be written")?;
-            let objects = std::collections::BTreeMap::new();
-            let types = DeviceModel { model: &services.model, objects: &objects, enabler: session.version };
-            let payload = encode(format, write.path, &write.values, &types)
+            let payload = encode(format, write.path, &write.values, &session.types(&services.model))
                 .map_err(|error| format!("write of {}: {error}", write.path))?;
             Request { format: Some(format), payload, ..Request::new(Code::PUT, write.path) }
         }
@@ -422,8 +383,7 @@ fn unsigned(value: &Value) -> Option<u64> {
 
 /// Whether the device kept its server accounts.
 fn kept(session: &Session, services: &Services, message: &Message) -> Result<(), String> {
-    let objects = std::collections::BTreeMap::new();
-    let types = DeviceModel { model: &services.model, objects: &objects, enabler: session.version };
+    let types = session.types(&services.model);
     let format = message.content_format().map_or(ContentFormat::TLV, ContentFormat);
     let context = DecodeContext { base: Path::object(1), root: "", types: &types, received: services.wall() };
     // What cannot be read proves nothing.

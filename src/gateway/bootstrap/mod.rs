@@ -58,7 +58,7 @@ use log::{PastSessions, SessionState};
 use news::{News, SessionNews};
 use orders::OrderId;
 use pack::Packs;
-use session::Session;
+use session::{Session, Stage};
 use tables::{Source, Tables};
 
 /// After so long without a word from the device a session is over: EXCHANGE_LIFETIME, which is also how long a client
@@ -111,6 +111,8 @@ pub struct BootstrapServer {
     outstanding: HashMap<(Place, u16), u64>,
     orders: HashMap<OrderId, u64>,
     timers: BTreeSet<(Instant, u64)>,
+    /// Bytes of answers that have not arrived whole, over all sessions.
+    receiving_bytes: usize,
     next_order: u64,
 }
 
@@ -241,7 +243,9 @@ impl BootstrapServer {
         if self.by_endpoint.get(&session.endpoint) == Some(&number) {
             self.by_endpoint.remove(&session.endpoint);
         }
-        self.orders.retain(|_, of| *of != number);
+        if matches!(session.stage, Stage::Making | Stage::Telling(_)) {
+            self.orders.retain(|_, of| *of != number);
+        }
         services.release_peer(session.peer);
         let wall = services.wall();
         session.log.end(services.now, None, "");
@@ -276,11 +280,16 @@ impl BootstrapServer {
     }
 }
 
-/// Tells the Leshan-compatible stream.
+/// Tells the Leshan-compatible stream of a session.
 fn tell(services: &mut Services, session: &Session, what: News) {
+    tell_of(services, &session.log.id, &session.endpoint, what);
+}
+
+/// The same where there may be no session: of an empty id.
+fn tell_of(services: &mut Services, session: &str, endpoint: &Endpoint, what: News) {
     if services.configuration.streams_bootstrap {
-        let (id, endpoint) = (session.log.id.clone(), session.endpoint.clone());
-        let news = SessionNews { session: id, endpoint, ts: services.wall(), what };
+        let (session, endpoint) = (session.to_owned(), endpoint.clone());
+        let news = SessionNews { session, endpoint, ts: services.wall(), what };
         services.outputs.push_back(Output::BootstrapNews(news));
     }
 }

@@ -15,7 +15,6 @@ use crate::gateway::devices::Devices;
 use crate::gateway::devices::requests::Reply;
 use crate::gateway::services::Services;
 use crate::gateway::vocabulary::{Peer, Place};
-use crate::model::object::DeviceModel;
 use crate::model::path::Path;
 use crate::model::time::Instant;
 use crate::model::value::Value;
@@ -142,8 +141,7 @@ impl BootstrapServer {
         let peer = session.peer;
         let format = session.preferred.unwrap_or(ContentFormat::SENML_CBOR);
         let values: Vec<(Path, Value)> = session.plan.writes.iter().flat_map(|write| write.values.clone()).collect();
-        let objects = std::collections::BTreeMap::new();
-        let types = DeviceModel { model: &services.model, objects: &objects, enabler: session.version };
+        let types = session.types(&services.model);
         session.log.begin("pack", "/", services.wall(), services.now);
         let payload = match encode(format, Path::ROOT, &values, &types) {
             Ok(payload) => payload,

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::log::{SessionLog, SessionState};
-use super::news::{News, SessionNews};
+use super::news::News;
 use super::plan::{OwnServer, Plan};
 use super::session::{Discovery, Prepared, Session, Stage, Task};
 use super::{BootstrapServer, MAX_SESSIONS, new_id};
@@ -20,7 +20,7 @@ use crate::gateway::devices::Devices;
 use crate::gateway::devices::admission::proven;
 use crate::gateway::devices::requests::{Reply, UNDERSTOOD};
 use crate::gateway::services::Services;
-use crate::gateway::vocabulary::{Output, Peer};
+use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::bootstrap::{AccountTransport, DeviceEntry};
 use crate::model::credential::Scope;
@@ -275,11 +275,7 @@ impl BootstrapServer {
             }
         }
         let decision = self.decision(services, &endpoint).map_err(|reason| {
-            if services.configuration.streams_bootstrap {
-                let (session, ts) = (String::new(), services.wall());
-                let news = SessionNews { session, endpoint: endpoint.clone(), ts, what: News::NoConfiguration };
-                services.outputs.push_back(Output::BootstrapNews(news));
-            }
+            super::tell_of(services, "", &endpoint, News::NoConfiguration);
             refused("no_bootstrap_entry", reason)
         })?;
         if let Some(who) = &who {
@@ -311,14 +307,8 @@ impl BootstrapServer {
     fn note_refusal(&mut self, services: &mut Services, peer: Peer, claimed: &str, word: &'static str, reason: &str) {
         let Ok(endpoint) = Endpoint::new(claimed) else { return };
         services.count(Occurrence::BootstrapEnded(SessionState::Refused.as_str()));
-        if services.configuration.streams_bootstrap && word != "no_bootstrap_entry" {
-            let news = SessionNews {
-                session: String::new(),
-                endpoint: endpoint.clone(),
-                ts: services.wall(),
-                what: News::Unauthorized,
-            };
-            services.outputs.push_back(Output::BootstrapNews(news));
+        if word != "no_bootstrap_entry" {
+            super::tell_of(services, "", &endpoint, News::Unauthorized);
         }
         // That it was refused is told already, and not more often than once in a while.
         let mut session = open(services, peer, endpoint, &BootstrapRequest::default());

@@ -22,7 +22,9 @@ use crate::gateway::transfer::{Receiving, Sending};
 use crate::gateway::vocabulary::Peer;
 use crate::model::bootstrap::{DeviceEntry, ServerAccount};
 use crate::model::endpoint::Endpoint;
+use crate::model::object::{DeviceModel, ObjectModel};
 use crate::model::path::Path;
+use crate::model::report::RegisteredObject;
 use crate::model::time::Instant;
 use crate::model::version::Version;
 use crate::protocol::coap::exchange::Exchange;
@@ -168,7 +170,15 @@ pub(super) struct Session {
     pub(super) log: SessionLog,
 }
 
+/// Nothing is known of the versions of a device's objects before it registers.
+static NO_OBJECTS: BTreeMap<u16, RegisteredObject> = BTreeMap::new();
+
 impl Session {
+    /// The types of the device's resources, as far as its enabler version tells.
+    pub(super) fn types<'a>(&self, model: &'a ObjectModel) -> DeviceModel<'a> {
+        DeviceModel { model, objects: &NO_OBJECTS, enabler: self.version }
+    }
+
     /// The format of writes: what the entry says, else what the device prefers, else what its version has. One that it
     /// refused gives way to the next.
     pub(super) fn format(&self) -> Option<ContentFormat> {

@@ -82,7 +82,7 @@ pub struct Devices {
     tokens: HashMap<Token, TokenOwner>,
     outstanding: HashMap<(Place, u16), usize>,
     timers: BTreeSet<(Instant, usize)>,
-    pub(super) answers: Answers,
+    answers: Answers,
     uploads: Uploads,
     /// Terminal results, kept for repeated ids.
     pub results: Results,
@@ -432,8 +432,15 @@ impl Devices {
         if Self::store_is_full(services) {
             return;
         }
-        match self.answers.see(services.now, peer, message.id) {
-            Seen::New => self.handle_request(services, peer, message, bytes),
+        if self.is_new(services, peer, message.id) {
+            self.handle_request(services, peer, message, bytes);
+        }
+    }
+
+    /// Whether a message was not seen before. A repetition is served here: by silence, or by the same answer again.
+    pub(in crate::gateway) fn is_new(&mut self, services: &mut Services, peer: Peer, id: u16) -> bool {
+        match self.answers.see(services.now, peer, id) {
+            Seen::New => return true,
             Seen::Pending => services.count(Occurrence::DatagramDropped("duplicate_pending")),
             Seen::Answered(answer) => {
                 services.count(Occurrence::DuplicateAnswered);
@@ -442,6 +449,7 @@ impl Devices {
                 }
             }
         }
+        false
     }
 
     /// Whether the store is so far behind that no datagram may be taken: unacknowledged, devices send again.

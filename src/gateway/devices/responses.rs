@@ -6,7 +6,6 @@
 
 use super::Devices;
 use super::TokenOwner;
-use super::answers::Seen;
 use super::device::is_disable;
 use super::exchange::{ActiveExchange, Job};
 use super::observation::Target;
@@ -68,16 +67,8 @@ impl Devices {
             return;
         }
         let confirmable = message.message_type == MessageType::Confirmable;
-        match self.answers.see(services.now, peer, message.id) {
-            Seen::New => {}
-            Seen::Pending => return services.count(Occurrence::DatagramDropped("duplicate_pending")),
-            Seen::Answered(answer) => {
-                services.count(Occurrence::DuplicateAnswered);
-                if !answer.is_empty() {
-                    services.transmit(peer, answer);
-                }
-                return;
-            }
+        if !self.is_new(services, peer, message.id) {
+            return;
         }
         match self.tokens.get(&message.token).cloned() {
             Some(owner) if !self.is_on_stream(services, &owner) && self.is_from(services, owner.key(), peer) => {

@@ -3,7 +3,7 @@
 use super::Devices;
 use super::exchange::ActiveExchange;
 use crate::gateway::services::Services;
-use crate::gateway::transfer::{self, Room, Step, TransferError};
+use crate::gateway::transfer::{self, Step, TransferError};
 use crate::instrumentation::occurrence::Occurrence;
 use crate::protocol::coap::message::Message;
 
@@ -19,12 +19,7 @@ impl Devices {
         mut active: ActiveExchange,
         message: Message,
     ) -> Option<Assembled> {
-        let limits = &services.configuration.limits;
-        let room = Room {
-            max_transfer_bytes: limits.max_transfer_bytes,
-            max_transfers_bytes: limits.max_transfers_bytes,
-            taken_bytes: self.receiving_bytes,
-        };
+        let room = services.room_beside(self.receiving_bytes);
         let over_stream = services.is_stream(active.peer);
         let receiving = active.receiving.take();
         match transfer::step(&active.request.payload, &mut active.sending, receiving, message, over_stream, room) {

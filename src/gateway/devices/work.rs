@@ -16,7 +16,7 @@ use crate::gateway::vocabulary::Peer;
 use crate::instrumentation::occurrence::Occurrence;
 use crate::model::command::{ErrorKind, Operation, Outcome};
 use crate::model::time::Instant;
-use crate::protocol::coap::exchange::{Elapsed, Exchange, TransmissionParameters, free_message_id};
+use crate::protocol::coap::exchange::{Elapsed, TransmissionParameters, free_message_id};
 use crate::protocol::coap::message::{Code, Token};
 
 /// MAX_TRANSMIT_WAIT of RFC 7252 section 4.8.2: how long a separate response may take.
@@ -207,10 +207,7 @@ impl Devices {
             _ => None,
         };
         let Some(peer) = self.table.get(key).map(|device| device.peer) else { return };
-        let (whole, exponent) = services.body_capacity(peer);
-        let sending = exponent
-            .filter(|_| request.payload.len() > whole)
-            .map(|size_exponent| Sending::new(&request.payload, size_exponent));
+        let sending = services.sending_for(peer, &request.payload);
         if let Some(device) = self.table.get_mut(key)
             && request.code == Code::POST
             && is_update_trigger(&request.path)
@@ -237,21 +234,13 @@ impl Devices {
         device.next_message_id = id.wrapping_add(1);
         let message = transfer::message_of(&request, device.root(), id, token, sending.as_ref(), receiving.as_ref());
         let received = receiving.as_ref().map_or(0, Receiving::received_bytes);
-        let datagram = services.encode(peer, &message);
         let parameters = TransmissionParameters {
             ack_timeout: device.settings.ack_timeout.unwrap_or(services.configuration.lwm2m.ack_timeout),
             max_retransmit: services.configuration.lwm2m.max_retransmit,
             response_timeout: RESPONSE_TIMEOUT,
         };
+        let (exchange, datagram) = services.begin_exchange(peer, &message, parameters, give_up_at);
         device.bytes_out = device.bytes_out.saturating_add(datagram.len() as u64);
-        let over_stream = services.is_stream(peer);
-        let repeated = if over_stream { Vec::new() } else { datagram.clone() };
-        let mut exchange =
-            Exchange::start(services.now, repeated, id, token, parameters, give_up_at, &mut services.random);
-        if over_stream {
-            // The transport repeats what is lost; there is only the answer to wait for.
-            exchange.acknowledge(services.now);
-        }
         device.exchange =
             Some(ActiveExchange { exchange, job, request, peer, receiving, sending, tried_other_words, give_up_at });
         self.receiving_bytes += received;
